@@ -1,0 +1,54 @@
+"""Words that, alone, are a command: MORE, MENU, STOP, a language's own name. Data: nlu_data/lexicon/keywords.yml."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bot.nlu.lexicon import FOLDER
+from bot.nlu.text import tokens
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """Exact messages and what they mean."""
+
+    exact: Mapping[str, tuple[str, str]]
+    """words of the whole message -> (meaning, language); meaning is more, menu, stop, start, language or a topic."""
+    names: Mapping[str, str]
+    """A language's name in any language -> its code."""
+
+    def find(self, text: str) -> tuple[str, str] | None:
+        """(meaning, language) when the whole message is a keyword.
+
+        >>> load().find("¡MÁS!")
+        ('more', 'es')
+        """
+        return self.exact.get(" ".join(tokens(text)))
+
+    def language_in(self, text: str) -> str | None:
+        """The language that a text names, None when it names none or several."""
+        named = {self.names[word] for word in tokens(text) if word in self.names}
+        return named.pop() if len(named) == 1 else None
+
+
+@functools.lru_cache(maxsize=1)
+def load(path: Path = FOLDER / "keywords.yml") -> Keywords:
+    """Read keywords.yml."""
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    exact: dict[str, tuple[str, str]] = {}
+    names: dict[str, str] = {}
+    for meaning, by_language in data.items():
+        for language, written in by_language.items():
+            for form in written:
+                form = " ".join(tokens(str(form)))
+                if meaning == "language_names":
+                    names[form] = language
+                    exact.setdefault(form, ("language", language))
+                else:
+                    exact[form] = (meaning, language)
+    return Keywords(exact, names)

@@ -1,0 +1,32 @@
+"""Text as residents write it, brought to one plain form for matching. Nothing here is shown to anybody."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Letters that people stretch ("heeelp", "aaayuda"): three or more become two, so that "ll" and "ee" stay.
+_STRETCHED = re.compile(r"(.)\1{2,}")
+_TOKEN = re.compile(r"[a-z0-9#*$]+")
+_APOSTROPHES = re.compile(r"['’‘`´]")
+
+
+def plain(text: str) -> str:
+    """Lower case, without accents, stretched letters shortened, apostrophes and hyphens as blanks.
+
+    >>> plain("¡AYÚDENME!  M'ap viv")
+    '¡ayudenme!  m ap viv'
+    """
+    text = unicodedata.normalize("NFKD", text.lower())
+    text = "".join(character for character in text if not unicodedata.combining(character))
+    text = _APOSTROPHES.sub(" ", text).replace("-", " ")
+    return _STRETCHED.sub(r"\1\1", text)
+
+
+def tokens(text: str) -> list[str]:
+    """The words of `plain(text)`; digits, #, * and $ belong to words.
+
+    >>> tokens("Èske m'ap peye $500?")
+    ['eske', 'm', 'ap', 'peye', '$500']
+    """
+    return _TOKEN.findall(plain(text))
