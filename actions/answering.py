@@ -20,7 +20,15 @@ MOST_TOPICS = 2
 URGENT = ("emergency", "crisis")
 SMALL = frozenset({"greet", "thanks", "goodbye"})
 WITH_PLACES = frozenset(
-    "domestic_violence human_trafficking workplace officer_complaint immigration_fraud detained_relative crime_victim_visa".split()
+    {
+        "domestic_violence",
+        "human_trafficking",
+        "workplace",
+        "officer_complaint",
+        "immigration_fraud",
+        "detained_relative",
+        "crime_victim_visa",
+    }
 )
 """Topics whose own directory entries end their answer."""
 LISTED = 4
@@ -213,7 +221,7 @@ class Answering:
         if not facts:
             return []
         made = [
-            line(f"phrase/{how}", **({"month" if how == "checked" else "date": {"date": date}} if date else {}))
+            line(f"phrase/{how}", None, **({"month" if how == "checked" else "date": {"date": date}} if date else {}))
             for how, date in oldest(facts)
         ]
         if overdue(facts, today):
@@ -251,9 +259,7 @@ class Answering:
         parts = [f"{topic}/more/{number}" for number in range(1, len(self.knowledge.answers[topic].more) + 1)]
         return [*parts, "places"] if topic in WITH_PLACES else parts
 
-    def _go_on(
-        self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date
-    ) -> Plan:
+    def _go_on(self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date) -> Plan:
         language = understood["language"]
         if not before.more:
             return plan("notice", None, language, [[line("phrase/more_nothing")]])
@@ -293,7 +299,10 @@ class Answering:
         language = understood["language"]
         passages = self.knowledge.passages()
         chosen = understood["argument"] if understood["command"] == "passage" else None
-        quoted = {topic for passage in passages.values() for topic in passage.topics} - {"policy_text", "policy_changes"}
+        quoted = {topic for passage in passages.values() for topic in passage.topics} - {
+            "policy_text",
+            "policy_changes",
+        }
         near = [topic for topic in before.last_topics if topic in quoted]
         about = [topic for topic in understood["about"] if topic in quoted][:1]
         if chosen not in passages:
@@ -302,7 +311,9 @@ class Answering:
                 chosen = before.shown
             for topic in [*about, *near[:1]]:
                 chosen = chosen or next((p.id for p in passages.values() if topic in p.topics), None)
-        offered = [passage for passage in passages.values() if passage.id != chosen and set(passage.topics) & {*near, *about}]
+        offered = [
+            passage for passage in passages.values() if passage.id != chosen and set(passage.topics) & {*near, *about}
+        ]
         offered += [passage for passage in passages.values() if passage.id != chosen and passage not in offered]
         buttons = [button(f"passage:{p.id}", f"passage/{p.id}/title") for p in offered[:LISTED]]
         if chosen is None:
@@ -313,7 +324,14 @@ class Answering:
             paragraphs = [*self._passage(first.id, language), [line("phrase/choose_passage")]]
             after.shown = first.id
             return [
-                plan("answer", "policy_text", language, paragraphs, facts=[first.fact], buttons=[b for b in buttons if b["id"] != f"passage:{first.id}"])
+                plan(
+                    "answer",
+                    "policy_text",
+                    language,
+                    paragraphs,
+                    facts=[first.fact],
+                    buttons=[b for b in buttons if b["id"] != f"passage:{first.id}"],
+                )
             ]
         passage = passages[chosen]
         if self.withdrawals.withdrawn(["policy_text", passage.fact], today):
@@ -414,7 +432,10 @@ class Answering:
                 )
             ]
         if understood["place"] in ("unknown", None) and not before.place:
-            found, head = None, line("phrase/place_unknown" if understood["place"] == "unknown" else "phrase/place_county")
+            found, head = (
+                None,
+                line("phrase/place_unknown" if understood["place"] == "unknown" else "phrase/place_county"),
+            )
         else:
             if understood["place"]:
                 found = Found(understood["place"], understood["place_name"], understood["zip"])
@@ -449,7 +470,12 @@ class Answering:
         if entry.phones:
             made.append(line("phrase/entry_phone", phone=entry.phones[0][1]))
         if entry.website and (not entry.phones or not understood.get("brief")):
-            made.append(line("phrase/entry_web", website=entry.website.removeprefix("https://").removeprefix("http://").rstrip("/")))
+            made.append(
+                line(
+                    "phrase/entry_web",
+                    website=entry.website.removeprefix("https://").removeprefix("http://").rstrip("/"),
+                )
+            )
         if entry.hours:
             made.append(line("phrase/entry_hours", hours={"hours": dict(entry.hours)}))
         elif entry.phones:
@@ -485,7 +511,9 @@ class Answering:
         made = self._policy("privacy", {**understood, "brief": True}, after, today)
         made["kind"] = "service"
         if self.organisation_kind:
-            made["paragraphs"].append([line("privacy/agency" if self.organisation_kind == "public agency" else "privacy/nonprofit")])
+            made["paragraphs"].append(
+                [line("privacy/agency" if self.organisation_kind == "public agency" else "privacy/nonprofit")]
+            )
         if understood["personal"]:
             made["paragraphs"].insert(0, [line("privacy/personal")])
         return [made]

@@ -34,10 +34,12 @@ def serves(entry: Entry, found: Found | None, knowledge: Knowledge) -> bool:
         point = knowledge.gazetteer.point(found)
         return point is not None and point[0] < SOUTH
     # Cities. A ZIP code touches several places; its likeliest one decides.
-    return bool(named & {name for name in knowledge.gazetteer.names(found.id)})
+    return bool(named & set(knowledge.gazetteer.names(found.id)))
 
 
-def _score(entry: Entry, case: str | None, found: Found | None, language: str, knowledge: Knowledge, order: int) -> float:
+def _score(
+    entry: Entry, case: str | None, found: Found | None, language: str, knowledge: Knowledge, order: int
+) -> float:
     score = 0.0
     if case and case in entry.cases:
         score += 6
@@ -93,6 +95,9 @@ def legal_ids(knowledge: Knowledge, case: str | None) -> list[str]:
     extra = [
         entry.id
         for entry in knowledge.directory.values()
-        if entry.id not in own and case and case in entry.cases and (entry.legal or case in ("workplace", "immigration_fraud"))
+        if entry.id not in own
+        and case
+        and case in entry.cases
+        and (entry.legal or case in ("workplace", "immigration_fraud"))
     ]
     return own + extra

@@ -91,5 +91,7 @@ class Withdrawals:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".new")
         data = [{"id": item.id, "until": item.until} for item in items]
-        draft.write_text("# Written by `outreach withdraw`.\n" + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+        draft.write_text(
+            "# Written by `outreach withdraw`.\n" + yaml.safe_dump(data, sort_keys=False), encoding="utf-8"
+        )
         draft.replace(path)

@@ -49,7 +49,9 @@ def read(path: Path) -> Organisation:
         return Organisation()
     data: Any = read_yaml(path)
     if not isinstance(data, dict):
-        raise KnowledgeError(f"{path}: must be a list of fields such as `name: ...`; see deployment/organisation.example.yml")
+        raise KnowledgeError(
+            f"{path}: must be a list of fields such as `name: ...`; see deployment/organisation.example.yml"
+        )
     known = set(Organisation.__dataclass_fields__)
     for name in data:
         if name not in known:
@@ -68,4 +70,6 @@ def read(path: Path) -> Organisation:
 
 def default_path() -> Path:
     """OUTREACH_ORGANISATION, else bot/organisation.yml."""
-    return Path(os.environ.get("OUTREACH_ORGANISATION") or Path(__file__).resolve().parents[1] / "bot" / "organisation.yml")
+    return Path(
+        os.environ.get("OUTREACH_ORGANISATION") or Path(__file__).resolve().parents[1] / "bot" / "organisation.yml"
+    )

@@ -43,7 +43,9 @@ class Incoming:
     button: str | None = None
     """Id of a pressed button, as the reply before gave it."""
     language: str | None = None
-    """What the channel knows of the language (the page's picker); the text can overrule it."""
+    """Chosen by the resident with the channel's own picker: from now on."""
+    hint: str | None = None
+    """What the channel guesses, for a first text that says nothing of its language."""
 
 
 class Assistant:
@@ -125,6 +127,7 @@ class Assistant:
                 "stop_words": form.stop_words,
                 "introduced": form.introduced,
                 "chosen": chosen,
+                "hint": incoming.hint,
             },
         )
         await self.agent.handle_message(message)

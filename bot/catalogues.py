@@ -201,7 +201,8 @@ def write(catalogue: Catalog, language: str, locales: Path = LOCALES) -> bool:
 def update(knowledge: Knowledge, locales: Path = LOCALES) -> dict[str, bool]:
     """Extract and merge: language -> whether its file changed."""
     return {
-        language: write(merge(read(language, locales), knowledge.texts, language), language, locales) for language in ALL
+        language: write(merge(read(language, locales), knowledge.texts, language), language, locales)
+        for language in ALL
     }
 
 
@@ -239,18 +240,53 @@ def check(knowledge: Knowledge, locales: Path = LOCALES) -> list[Finding]:
             message = messages.get(text_id)
             where = f"locales/{language}: {text_id}"
             if message is None or not message.string:
-                found.append(Finding(language, text_id, "missing", f"{where}: no translation; write one, then run `outreach words --translated {language} {text_id}`"))
+                found.append(
+                    Finding(
+                        language,
+                        text_id,
+                        "missing",
+                        f"{where}: no translation; write one, then run `outreach words --translated {language} {text_id}`",
+                    )
+                )
                 continue
             if str(message.id) != english:
-                found.append(Finding(language, text_id, "stale", f"{where}: its English changed; run `outreach words`, then look at the translation"))
+                found.append(
+                    Finding(
+                        language,
+                        text_id,
+                        "stale",
+                        f"{where}: its English changed; run `outreach words`, then look at the translation",
+                    )
+                )
             elif not is_current(message):
-                found.append(Finding(language, text_id, "stale", f"{where}: the English changed after it was translated; mend it, then run `outreach words --translated {language} {text_id}`"))
+                found.append(
+                    Finding(
+                        language,
+                        text_id,
+                        "stale",
+                        f"{where}: the English changed after it was translated; mend it, then run `outreach words --translated {language} {text_id}`",
+                    )
+                )
             wanted, there = placeholders(english), placeholders(str(message.string))
             if wanted != there:
-                found.append(Finding(language, text_id, "placeholders", f"{where}: placeholders are {' '.join(there) or 'none'}, but the English has {' '.join(wanted) or 'none'}; make them the same"))
+                found.append(
+                    Finding(
+                        language,
+                        text_id,
+                        "placeholders",
+                        f"{where}: has placeholders {' '.join(there) or 'none'}, but the English has {' '.join(wanted) or 'none'}; make them the same",
+                    )
+                )
         for text_id in messages:
             if text_id not in knowledge.texts:
-                found.append(Finding(language, text_id, "stale", f"locales/{language}: {text_id}: no such text any more; run `outreach words`"))
+                found.append(
+                    Finding(
+                        language,
+                        text_id,
+                        "stale",
+                        f"locales/{language}: {text_id}: no such text any more; run `outreach words`",
+                    )
+                )
     return found
 
 
@@ -263,7 +299,9 @@ def unreviewed(knowledge: Knowledge, locales: Path = LOCALES) -> list[Finding]:
         for text_id in knowledge.texts:
             message = messages.get(text_id)
             if message is not None and message.string and reviewed_by(message, knowledge) is None:
-                found.append(Finding(language, text_id, "unreviewed", f"locales/{language}: {text_id}: not reviewed by {who}"))
+                found.append(
+                    Finding(language, text_id, "unreviewed", f"locales/{language}: {text_id}: not reviewed by {who}")
+                )
     return found
 
 

@@ -12,12 +12,12 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 os.environ.setdefault("RASA_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
-warnings.filterwarnings("ignore")
+# Rasa's dependencies warn of their own age at every import and reset the filters; nobody here can act on it.
+warnings.showwarning = lambda *arguments, **options: None  # type: ignore[assignment]
 
 CHANNELS = ("sms", "whatsapp", "telegram", "web")
 LONGEST_LINE = 65_536
@@ -73,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--release", action="store_true", help="fail while anything is unreviewed or out of date")
     check.add_argument("--at", type=_moment)
     words = commands.add_parser("words", help="extract, merge and compile the catalogues")
-    words.add_argument("--translated", nargs="+", metavar=("LANGUAGE", "TEXT"), help="these translations are of today's English")
+    words.add_argument(
+        "--translated", nargs="+", metavar=("LANGUAGE", "TEXT"), help="these translations are of today's English"
+    )
     words.add_argument("--compile-only", action="store_true")
     review = commands.add_parser("review", help="texts of a topic side by side, or record a review")
     review.add_argument("topic")
@@ -100,7 +102,9 @@ def _request(line: str, number: int) -> dict[str, Any]:
     if not isinstance(request, dict) or not isinstance(request.get("text"), str):
         raise UsageError(f'outreach ask: line {number} needs {{"id", "conversation", "channel", "text"}}')
     if request.get("channel", "sms") not in CHANNELS:
-        raise UsageError(f"outreach ask: line {number}: channel is {request['channel']!r}; write one of {', '.join(CHANNELS)}")
+        raise UsageError(
+            f"outreach ask: line {number}: channel is {request['channel']!r}; write one of {', '.join(CHANNELS)}"
+        )
     return request
 
 
@@ -111,7 +115,6 @@ def _quiet() -> None:
     # Rasa's structlog writes texts to standard output at debug level, whatever logging is set to.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.WARNING)
-    warnings.filterwarnings("ignore")
 
 
 def ask(options: argparse.Namespace) -> int:
@@ -249,7 +252,9 @@ def withdraw(options: argparse.Namespace) -> int:
     if options.id in ("emergency", "crisis"):
         raise UsageError("outreach withdraw: the 911 and 988 texts are never withdrawn")
     if options.id not in known.facts and known.topics.get(options.id) != "policy":
-        raise UsageError(f"outreach withdraw: {options.id!r} is neither a fact nor a policy topic (see actions/knowledge)")
+        raise UsageError(
+            f"outreach withdraw: {options.id!r} is neither a fact nor a policy topic (see actions/knowledge)"
+        )
     left = [item for item in store.all() if item.id != options.id]
     if not options.end:
         left.append(Withdrawal(options.id, options.until))
@@ -271,7 +276,15 @@ def run(options: argparse.Namespace) -> int:
     return server.run(options.port)
 
 
-COMMANDS = {"run": run, "ask": ask, "train": train, "check": check, "words": words, "review": review, "withdraw": withdraw}
+COMMANDS = {
+    "run": run,
+    "ask": ask,
+    "train": train,
+    "check": check,
+    "words": words,
+    "review": review,
+    "withdraw": withdraw,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -304,5 +317,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
-
-

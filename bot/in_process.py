@@ -6,7 +6,7 @@ HTTP, 31 with one in process through Rasa's schema check, 235 without the check.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from rasa.core.actions.action import RemoteAction
 from rasa.utils.endpoints import EndpointConfig
@@ -26,11 +26,11 @@ class InProcessActions(EndpointConfig):
     async def request(
         self,
         method: str = "post",
-        subpath: Optional[str] = None,
-        content_type: Optional[str] = "application/json",
+        subpath: str | None = None,
+        content_type: str | None = "application/json",
         compress: bool = False,
         **kwargs: Any,
-    ) -> Optional[Any]:
+    ) -> Any | None:
         """What RemoteAction calls: the action's result, as the action server would give it."""
         return await self._executor.run(kwargs["json"])
 
@@ -44,5 +44,7 @@ def skip_result_check() -> None:
         RuntimeError: when Rasa has no such method (another version).
     """
     if not callable(getattr(RemoteAction, "_validate_action_result", None)):
-        raise RuntimeError("Rasa's RemoteAction has no _validate_action_result: this project needs rasa 3.6.21 (make setup)")
+        raise RuntimeError(
+            "Rasa's RemoteAction has no _validate_action_result: this project needs rasa 3.6.21 (make setup)"
+        )
     RemoteAction._validate_action_result = lambda self, result: True  # type: ignore[method-assign]

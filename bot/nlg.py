@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any
 
 from rasa.core.nlg.generator import NaturalLanguageGenerator
 from rasa.shared.core.domain import Domain
@@ -35,7 +35,10 @@ class Reply:
 
     def as_dict(self) -> dict[str, Any]:
         """For `ask` and the widget; `fallback` only where it is true."""
-        made = {name: getattr(self, name) for name in ("text", "language", "kind", "topic", "choices", "facts", "links", "buttons")}
+        made = {
+            name: getattr(self, name)
+            for name in ("text", "language", "kind", "topic", "choices", "facts", "links", "buttons")
+        }
         if self.fallback:
             made["fallback"] = True
         return made
@@ -52,7 +55,9 @@ def _days(hours: Mapping[str, Any], language: str, words: Words) -> str:
     for span in hours["spans"]:
         days = [day for day in order if day in span["days"]]
         names = [words.line(f"phrase/day_{day}", language) for day in days]
-        together = [order.index(day) for day in days] == list(range(order.index(days[0]), order.index(days[0]) + len(days)))
+        together = [order.index(day) for day in days] == list(
+            range(order.index(days[0]), order.index(days[0]) + len(days))
+        )
         if len(names) == 1:
             said = names[0]
         elif together and len(names) > 2:
@@ -100,7 +105,7 @@ def _render(plan: Mapping[str, Any], language: str, words: Words) -> Reply:
         said = [_line(made, language, words) for made in (rows if rows is not None else paragraph)]
         paragraphs.append(("\n" if rows is not None else " ").join(said))
     buttons = [{"id": item["id"], "title": _line(item["title"], language, words)} for item in plan["buttons"]]
-    links = []
+    links: list[dict[str, str]] = []
     for fact_id in plan["facts"]:
         fact = words.knowledge.facts[fact_id]
         if fact.source_url.startswith("https://") and all(link["url"] != fact.source_url for link in links):
@@ -122,15 +127,18 @@ class CatalogueWords(NaturalLanguageGenerator):
     """Rasa's NLG: renders the plan that an action emitted, in this process, from the catalogues."""
 
     def __init__(
-        self, endpoint_config: Optional[EndpointConfig] = None, domain: Optional[Domain] = None, words: Optional[Words] = None
+        self,
+        endpoint_config: EndpointConfig | None = None,
+        domain: Domain | None = None,
+        words: Words | None = None,
     ) -> None:
         self._words = words
 
     async def generate(
         self, utter_action: str, tracker: DialogueStateTracker, output_channel: str, **kwargs: Any
-    ) -> Optional[dict[str, Any]]:
+    ) -> dict[str, Any] | None:
         """The reply as Rasa carries it: its text, and itself whole under `custom`."""
-        plan: Union[Mapping[str, Any], None] = kwargs.get("plan")
+        plan: Mapping[str, Any] | None = kwargs.get("plan")
         if plan is None:
             return None
         reply = render(plan, self._words or loaded())

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from actions.organisation import Organisation
-from actions.organisation import default_path
+from actions.organisation import Organisation, default_path
 from actions.organisation import read as read_organisation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -92,7 +92,9 @@ def model_path(models: Path = MODELS) -> Path:
 
 def _messages() -> int:
     return sum(
-        line.startswith("    - ") for path in (ROOT / "nlu_data").glob("*/*.yml") for line in path.open(encoding="utf-8")
+        line.startswith("    - ")
+        for path in (ROOT / "nlu_data").glob("*/*.yml")
+        for line in path.open(encoding="utf-8")
     )
 
 
@@ -135,7 +137,8 @@ def train(say: Callable[[str], None] = _say, models: Path = MODELS) -> ModelReco
             result = rasa.model_training.train(
                 domain=str(ROOT / "bot" / "domain"),
                 config=str(ROOT / "bot" / "config.yml"),
-                training_files=[str(ROOT / "nlu_data" / language) for language in ("en", "es", "ht")] + [str(ROOT / "bot" / "rules")],
+                training_files=[str(ROOT / "nlu_data" / language) for language in ("en", "es", "ht")]
+                + [str(ROOT / "bot" / "rules")],
                 output=str(models),
                 fixed_model_name=name,
                 force_training=True,
@@ -153,5 +156,7 @@ def train(say: Callable[[str], None] = _say, models: Path = MODELS) -> ModelReco
     draft = models / "model.json.new"
     draft.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
     draft.replace(models / "model.json")
-    say(f"Trained in {record.seconds:.0f} s: models/{final.name}, {final.stat().st_size / 1e6:.1f} MB, {number} messages")
+    say(
+        f"Trained in {record.seconds:.0f} s: models/{final.name}, {final.stat().st_size / 1e6:.1f} MB, {number} messages"
+    )
     return record

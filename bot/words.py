@@ -26,7 +26,20 @@ DOMAIN = "residents"
 NUMBERS = {"911", "988"}
 
 # Babel 2.18 has no Creole month names; these are the project's own (findings of the language guide).
-CREOLE_MONTHS = "janvye fevriye mas avril me jen jiyè out septanm oktòb novanm desanm".split()
+CREOLE_MONTHS = [
+    "janvye",
+    "fevriye",
+    "mas",
+    "avril",
+    "me",
+    "jen",
+    "jiyè",
+    "out",
+    "septanm",
+    "oktòb",
+    "novanm",
+    "desanm",
+]
 
 
 class MissingWords(LookupError):
@@ -136,7 +149,9 @@ class Words:
         Raises:
             KeyError: for a placeholder that nothing fills.
         """
-        return PLACEHOLDER.sub(lambda match: self._value(match.group(1), match.group(2), match.group(3), language, values), template)
+        return PLACEHOLDER.sub(
+            lambda match: self._value(match.group(1), match.group(2), match.group(3), language, values), template
+        )
 
     def _value(
         self, kind: str, argument: str | None, more: str | None, language: str, values: Mapping[str, Any]
@@ -193,4 +208,3 @@ def loaded() -> Words:
     from bot.settings import settings
 
     return Words(knowledge(), settings().organisation, hours=settings().retention_hours)
-

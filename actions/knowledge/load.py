@@ -71,7 +71,9 @@ def _date(value: Any, path: Path, where: str) -> dt.date | None:
 
 def _partial(value: Any, path: Path, where: str) -> PartialDate:
     try:
-        return PartialDate(None if value["date"] is None else str(value["date"]), value["precision"], value.get("note", ""))
+        return PartialDate(
+            None if value["date"] is None else str(value["date"]), value["precision"], value.get("note", "")
+        )
     except (TypeError, KeyError) as error:
         raise KnowledgeError(f"{path}: {where}: needs date, precision and note") from error
 
@@ -83,7 +85,9 @@ def _fact(record: Mapping[str, Any], path: Path) -> Fact:
         checked = _date(record.get("checked_on"), path, where)
         review_by = _date(record["review_by"], path, where)
         if review_by is None:
-            raise KnowledgeError(f"{path}: {where}: review_by is empty; write the day by which it must be checked again")
+            raise KnowledgeError(
+                f"{path}: {where}: review_by is empty; write the day by which it must be checked again"
+            )
         return Fact(
             id=record["id"],
             topic=record["topic"],
@@ -123,7 +127,9 @@ def _entry(record: Mapping[str, Any], path: Path) -> Entry:
         )
         review_by = _date(record["review_by"], path, where)
         if review_by is None:
-            raise KnowledgeError(f"{path}: {where}: review_by is empty; write the day by which it must be checked again")
+            raise KnowledgeError(
+                f"{path}: {where}: review_by is empty; write the day by which it must be checked again"
+            )
         languages = frozenset(
             item["code"]
             for item in record["languages"]

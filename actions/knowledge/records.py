@@ -12,10 +12,28 @@ from typing import Any
 STATUSES = ("in_force", "historical", "blocked", "disputed", "unknown")
 PRECISIONS = ("day", "month", "year", "open", "unknown")
 CASES = (
-    "immigration crime_victim domestic_violence sexual_assault trafficking workplace detention criminal_defense "
-    "civil_rights police_complaint immigration_fraud schools family housing general_referral crisis emergency "
-    "report_crime tips health"
-).split()
+    "immigration",
+    "crime_victim",
+    "domestic_violence",
+    "sexual_assault",
+    "trafficking",
+    "workplace",
+    "detention",
+    "criminal_defense",
+    "civil_rights",
+    "police_complaint",
+    "immigration_fraud",
+    "schools",
+    "family",
+    "housing",
+    "general_referral",
+    "crisis",
+    "emergency",
+    "report_crime",
+    "tips",
+    "health",
+)
+"""Kinds of case."""
 
 
 @dataclass(frozen=True)

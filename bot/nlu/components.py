@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional
+from typing import Any
 
 from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
@@ -47,7 +47,7 @@ class TopicFeatures(GraphComponent, IntentClassifier):
         """Checked by Rasa before training."""
         return ["sklearn", "scipy"]
 
-    def __init__(self, model_storage: ModelStorage, resource: Resource, model: Optional[TopicClassifier] = None) -> None:
+    def __init__(self, model_storage: ModelStorage, resource: Resource, model: TopicClassifier | None = None) -> None:
         self._storage = model_storage
         self._resource = resource
         self._model = model
@@ -55,7 +55,11 @@ class TopicFeatures(GraphComponent, IntentClassifier):
 
     @classmethod
     def create(
-        cls, config: dict[str, Any], model_storage: ModelStorage, resource: Resource, execution_context: ExecutionContext
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
     ) -> TopicFeatures:
         """For training."""
         return cls(model_storage, resource)
@@ -123,12 +127,16 @@ class Understanding(GraphComponent, IntentClassifier):
 
     @classmethod
     def create(
-        cls, config: dict[str, Any], model_storage: ModelStorage, resource: Resource, execution_context: ExecutionContext
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
     ) -> Understanding:
         """For training and use alike: it learns nothing."""
         return cls()
 
-    def process(self, messages: list[Message], tracker: Optional[DialogueStateTracker] = None) -> list[Message]:
+    def process(self, messages: list[Message], tracker: DialogueStateTracker | None = None) -> list[Message]:
         """Put the understanding on each message; the intent is its first topic.
 
         Rasa hands over the conversation because the parameter is named `tracker` and annotated.
@@ -138,7 +146,7 @@ class Understanding(GraphComponent, IntentClassifier):
             result = understand(
                 message.get(TEXT) or "",
                 message.get(BELIEFS) or {"out_of_scope": 1.0, "help_menu": 0.0},
-                context_of(tracker),
+                context_of(tracker, metadata.get("hint")),
                 self._keywords,
                 self._gazetteer,
                 self._concepts,
@@ -152,14 +160,15 @@ class Understanding(GraphComponent, IntentClassifier):
         return messages
 
 
-def context_of(tracker: Optional[DialogueStateTracker]) -> Context:
+def context_of(tracker: DialogueStateTracker | None, hint: str | None = None) -> Context:
     """The part of a conversation that understanding rests on."""
     if tracker is None:
-        return Context()
+        return Context(hint=hint)
     slots = tracker.current_slot_values()
     return Context(
         language=slots.get("language"),
         last_topics=tuple(slots.get("last_topics") or ()),
         open_question=slots.get("open_question"),
         choices=tuple(slots.get("choices") or ()),
+        hint=hint,
     )

@@ -6,6 +6,7 @@ English gloss), concepts with pairs of neighbours, and words.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +57,7 @@ def words(text: str) -> Iterable[str]:
     """Words and pairs of words."""
     found = tokens(text)
     yield from found
-    yield from (f"{a} {b}" for a, b in zip(found, found[1:], strict=False))
+    yield from (f"{a} {b}" for a, b in itertools.pairwise(found))
 
 
 NEGATIONS = frozenset({"NOT", "NEVER", "WITHOUT", "NOTHING_NOBODY"})

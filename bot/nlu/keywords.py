@@ -30,10 +30,9 @@ class Keywords:
         """
         return self.exact.get(" ".join(tokens(text)))
 
-    def language_in(self, text: str) -> str | None:
-        """The language that a text names, None when it names none or several."""
-        named = {self.names[word] for word in tokens(text) if word in self.names}
-        return named.pop() if len(named) == 1 else None
+    def languages_in(self, text: str) -> set[str]:
+        """The languages that a text names."""
+        return {self.names[word] for word in tokens(text) if word in self.names}
 
 
 @functools.lru_cache(maxsize=1)

@@ -122,15 +122,18 @@ def identify(text: str) -> Vote:
     return Vote("other" if best == "pt" else best, scores[best] / total, len(words))
 
 
-def choose(vote: Vote, before: str | None) -> str:
+def choose(vote: Vote, before: str | None, hint: str | None = None) -> str:
     """The language to answer in: sticky, changed only by a clear and long enough text.
 
     Args:
         vote: what the text says.
         before: the conversation's language, None in its first message.
+        hint: what the channel guesses (the page's language), for a text that says nothing.
     """
     if before in LANGUAGES:
         return vote.language if vote.clear and vote.language in LANGUAGES else before  # type: ignore[return-value]
     if vote.language in LANGUAGES:
         return vote.language  # type: ignore[return-value]
+    if hint in LANGUAGES and vote.language is None:
+        return hint  # type: ignore[return-value]
     return "ht" if vote.language == "fr" else "en"

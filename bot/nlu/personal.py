@@ -7,7 +7,9 @@ import re
 # Phone numbers with area code; hotlines that residents may quote are left out by their first digits.
 _PHONE = re.compile(r"(?<![\d$])(?:\+?1[\s.-]?)?\(?([2-9]\d{2})\)?[\s.-]{0,3}\d{3}[\s.-]{0,3}\d{4}(?!\d)")
 _TOLL_FREE = {"800", "833", "844", "855", "866", "877", "888"}
-_ALIEN = re.compile(r"\bA\s?#?[\s.-]?\d{3}[\s.-]?\d{3}[\s.-]?\d{2,3}\b|\b(?:alien|a)\s?(?:number|#|no\.?)\D{0,12}\d{7,9}\b", re.I)
+_ALIEN = re.compile(
+    r"\bA\s?#?[\s.-]?\d{3}[\s.-]?\d{3}[\s.-]?\d{2,3}\b|\b(?:alien|a)\s?(?:number|#|no\.?)\D{0,12}\d{7,9}\b", re.I
+)
 _SOCIAL = re.compile(r"(?<!\d)\d{3}[\s-]\d{2}[\s-]\d{4}(?!\d)")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _STREET = re.compile(

@@ -73,7 +73,7 @@ def load(path: Path = FOLDER / "safety.yml") -> Screen:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise SafetyDataError(f"{path}: cannot be read; restore the file") from error
-    names = [name for name in Screen.__dataclass_fields__]
+    names = list(Screen.__dataclass_fields__)
     return Screen(**{name: _compile(data, name) for name in names})
 
 
@@ -95,7 +95,7 @@ def _about_now(screen: Screen, clauses: Sequence[str], index: int) -> bool:
 
 
 def screen(text: str, patterns: Screen | None = None) -> str | None:
-    """"emergency", "crisis" or None.
+    """ "emergency", "crisis" or None.
 
     >>> screen("my boss is killing me with hours") is None
     True

@@ -36,6 +36,8 @@ FOLLOW = 0.3
 """How much of the belief goes to the topic talked about before, for a message without a subject of its own."""
 FOLLOW_WORDS = 9
 
+ASKING = frozenset({"WHETHER_Q", "WHAT_Q", "HOW_Q", "ALLOWED", "ASK_STATUS"})
+"""Concepts of a question, for a message that also tells of danger."""
 URGENT = ("emergency", "crisis")
 SMALL = frozenset({"greet", "thanks", "goodbye"})
 _FOLLOWS = re.compile(r"^(and|but|what if|what about|how about|y|e|ye|epi|pero|men|si|sinon|also|tambien|plus)\b")
@@ -49,6 +51,8 @@ class Context:
     last_topics: tuple[str, ...] = ()
     open_question: str | None = None
     """place, language, or None."""
+    hint: str | None = None
+    """The language that the channel guesses."""
     choices: tuple[str, ...] = ()
     """What was offered last, in order: topic ids, or passage:<id>, change:<id>, language:<code>, more."""
 
@@ -162,7 +166,7 @@ def understand(
         chosen: what a pressed button stands for.
     """
     vote = languages.identify(text)
-    result = Understanding(language=languages.choose(vote, context.language))
+    result = Understanding(language=languages.choose(vote, context.language, context.hint))
     words = tokens(text)
     matches = concepts.find(words, result.language)
     result.concepts = list(dict.fromkeys(match.concept for match in matches))
@@ -197,7 +201,13 @@ def understand(
             result.place, result.place_name, result.zip = answer
             result.case = case_of([], context.last_topics)
             return result
-    if urgent is None and context.language is None and vote.language in ("fr", "other") and vote.certain and vote.words > 2:
+    if (
+        urgent is None
+        and context.language is None
+        and vote.language in ("fr", "other")
+        and vote.certain
+        and vote.words > 2
+    ):
         result.notice = "french" if vote.language == "fr" else "other"
         return result
 
@@ -208,7 +218,8 @@ def understand(
     if urgent:
         result.urgent = urgent
         # A question beside the danger is not lost.
-        if len(words) >= 12 and ranked and ranked[0][1] >= 0.6 and ranked[0][0] not in SMALL | {"out_of_scope", "help_menu"}:
+        asks = "?" in text or ASKING & set(result.concepts)
+        if asks and ranked and ranked[0][1] >= 0.6 and ranked[0][0] not in SMALL | {"out_of_scope", "help_menu"}:
             result.topics = [ranked[0][0]]
         return result
     if not words:
@@ -217,12 +228,27 @@ def understand(
     if first[1] >= SURE or first[1] - second[1] >= AHEAD:
         result.topics = [first[0]]
         if first[0] == "change_language":
-            result.argument = keywords.language_in(text)
+            result.argument = _wanted_language(text, result, vote, keywords)
+            if result.argument:
+                result.language = result.argument
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES
     ]
     return result
+
+
+def _wanted_language(text: str, result: Understanding, vote: languages.Vote, keywords: Keywords) -> str | None:
+    """The language that is asked for: the one named, but not one that the writer does not understand."""
+    named = keywords.languages_in(text)
+    if (
+        "NOT" in result.concepts
+        and {"UNDERSTAND", "SPEAK"} & set(result.concepts)
+        and vote.language in languages.LANGUAGES
+    ):
+        named -= {code for code in named if code != vote.language}
+        return named.pop() if named else vote.language
+    return named.pop() if len(named) == 1 else None
 
 
 def _choose(result: Understanding, chosen: str) -> Understanding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable
-from typing import Optional
 
 from rasa.core.tracker_store import TrackerStore
 from rasa.shared.core.constants import ACTION_LISTEN_NAME
@@ -22,11 +21,11 @@ SLOTS = tuple(field.name for field in dataclasses.fields(Record) if field.name !
 class RecordTrackerStore(TrackerStore):
     """Keeps a `Record` per conversation; events are never kept."""
 
-    def __init__(self, records: Records, domain: Optional[Domain] = None):
+    def __init__(self, records: Records, domain: Domain | None = None):
         super().__init__(domain)
         self.records = records
 
-    async def retrieve(self, sender_id: str) -> Optional[DialogueStateTracker]:
+    async def retrieve(self, sender_id: str) -> DialogueStateTracker | None:
         """A tracker that listens, with the record's values as slots; for a new conversation an empty one.
 
         Never None: Rasa would run action_session_start and keep events for it.
