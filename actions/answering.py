@@ -257,6 +257,9 @@ class Answering:
     def _parts(self, topic: str) -> list[str]:
         """Text ids of a topic's rest; "places" is its own list of helpers."""
         parts = [f"{topic}/more/{number}" for number in range(1, len(self.knowledge.answers[topic].more) + 1)]
+        if topic == "privacy" and self.organisation_kind:
+            # A nonprofit and a public agency differ: public-records law.
+            parts.insert(0, "privacy/agency" if self.organisation_kind == "public agency" else "privacy/nonprofit")
         return [*parts, "places"] if topic in WITH_PLACES else parts
 
     def _go_on(self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date) -> Plan:
@@ -306,7 +309,7 @@ class Answering:
         near = [topic for topic in before.last_topics if topic in quoted]
         about = [topic for topic in understood["about"] if topic in quoted][:1]
         if chosen not in passages:
-            chosen = None
+            chosen = next(iter(understood.get("passages") or ()), None)
             if before.last_topics[:1] == ["policy_text"] and before.shown:
                 chosen = before.shown
             for topic in [*about, *near[:1]]:
@@ -363,7 +366,8 @@ class Answering:
         made = [[line("phrase/official_english"), quote]] if language != "en" else [[quote]]
         if language != "en":
             made.append([line("phrase/unofficial"), line(f"passage/{passage_id}/quote")])
-        return [*made, [line(f"passage/{passage_id}/standing")], [source, line(f"phrase/status_{fact.status}")]]
+        # How it stands comes first: a fragment of a law read alone can say the opposite of the law.
+        return [[line(f"passage/{passage_id}/standing")], *made, [source, line(f"phrase/status_{fact.status}")]]
 
     def _topic_policy_changes(
         self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date
@@ -468,14 +472,9 @@ class Answering:
         """One place that helps: what it does, how to reach it, hours, cost, language."""
         made = [line("phrase/entry", name=entry.name, helps_with=line(f"directory/{entry.id}/helps_with"))]
         if entry.phones:
-            made.append(line("phrase/entry_phone", phone=entry.phones[0][1]))
+            made.append(line("phrase/entry_phone", phone=entry.phones[0][1].replace(" or ", " / ")))
         if entry.website and (not entry.phones or not understood.get("brief")):
-            made.append(
-                line(
-                    "phrase/entry_web",
-                    website=entry.website.removeprefix("https://").removeprefix("http://").rstrip("/"),
-                )
-            )
+            made.append(line("phrase/entry_web", website=entry.site))
         if entry.hours:
             made.append(line("phrase/entry_hours", hours={"hours": dict(entry.hours)}))
         elif entry.phones:
@@ -510,10 +509,6 @@ class Answering:
     ) -> list[Plan]:
         made = self._policy("privacy", {**understood, "brief": True}, after, today)
         made["kind"] = "service"
-        if self.organisation_kind:
-            made["paragraphs"].append(
-                [line("privacy/agency" if self.organisation_kind == "public agency" else "privacy/nonprofit")]
-            )
         if understood["personal"]:
             made["paragraphs"].insert(0, [line("privacy/personal")])
         return [made]

@@ -44,7 +44,7 @@ def _score(
     if case and case in entry.cases:
         score += 6
     elif case is None and "immigration" in entry.cases:
-        score += 3
+        score += 3 if entry.cases[0] == "immigration" else 1
     elif "immigration" in entry.cases or "general_referral" in entry.cases:
         score += 1
     score += 4 if entry.phones else 0

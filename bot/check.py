@@ -66,7 +66,7 @@ def check_knowledge(known: Knowledge) -> Iterator[Problem]:
             yield Problem(where, "serve.quote is true but there is no quote; write false")
         if fact.serve_summary == "seen" and not fact.seen:
             yield Problem(where, "serve.summary is `seen` but the field `seen` is empty; write what was seen")
-        if fact.confidence == "unverified" and fact.served:
+        if fact.confidence == "unverified" and (fact.serve_quote or fact.serve_summary != "none"):
             yield Problem(where, "is unverified and may not be served; set serve to false and none")
         if fact.confidence == "seen_partial" and fact.serve_summary == "full":
             yield Problem(where, "was seen in part only; serve.summary can be `seen` or `none`")
@@ -122,8 +122,11 @@ def _check_placeholders(text_id: str, english: str, known: Knowledge) -> Iterato
         kind, argument, more = match.groups()
         if argument is None:
             continue
-        if kind in ("phone", "name") and argument not in known.directory:
+        if kind in ("phone", "name", "web") and argument not in known.directory:
             yield Problem(where, f"{match.group(0)}: no directory entry {argument!r}")
+        elif kind == "web":
+            if not known.directory[argument].website:
+                yield Problem(where, f"{match.group(0)}: this website is unverified or missing")
         elif kind == "phone":
             entry = known.directory[argument]
             index = int(more or 0)

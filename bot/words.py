@@ -78,6 +78,11 @@ def spoken_date(date: str, language: str) -> str:
     return format_date(moment, pattern, locale=language)
 
 
+def spoken_phone(number: str) -> str:
+    """A phone number as it can be read in every language: "ext. 2229 / 2251"."""
+    return number.replace(" or ", " / ")
+
+
 def spoken_time(time: str, language: str) -> str:
     """HH:MM as people say it: 8:30 a.m., 8:30 a. m."""
     hour, minute = (int(part) for part in time.split(":"))
@@ -174,14 +179,18 @@ class Words:
             raise KeyError(f"nothing fills {{{kind}}}")
         if kind == "day":
             return spoken_date(argument, language)
-        if kind in ("phone", "name"):
+        if kind in ("phone", "name", "web"):
             entry = self.knowledge.directory[argument]
+            if kind == "web":
+                if not entry.website:
+                    raise KeyError(f"the website of {argument} is unverified or missing")
+                return entry.site
             if kind == "name":
                 return entry.name
             number = entry.first_phones[int(more or 0)]
             if number is None:
                 raise KeyError(f"the number of {argument} is unverified and may not be given")
-            return number
+            return spoken_phone(number)
         fact = self.knowledge.facts[argument]
         if kind == "quote":
             return fact.quote

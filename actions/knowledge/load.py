@@ -177,7 +177,14 @@ def _answer(record: Mapping[str, Any], path: Path) -> Answer:
             next=tuple(record.get("next") or ()),
             variants={name: text.strip() for name, text in (record.get("variants") or {}).items()},
             passages=tuple(
-                Passage(p["id"], p["title"], p["fact"], tuple(p.get("topics") or ()), p["standing"].strip())
+                Passage(
+                    p["id"],
+                    p["title"],
+                    p["fact"],
+                    tuple(p.get("topics") or ()),
+                    p["standing"].strip(),
+                    tuple(p.get("about") or ()),
+                )
                 for p in record.get("passages") or ()
             ),
             changes=tuple(

@@ -108,6 +108,8 @@ class Passage:
     """Topics after which "where does it say that?" means this passage."""
     standing: str
     """What it is and how it stands."""
+    about: tuple[str, ...] = ()
+    """English words that people use for it."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,11 @@ class Entry:
     serve: bool
     reviewed: Mapping[str, Any] | None
     raw: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def site(self) -> str:
+        """The website as people type it."""
+        return self.website.removeprefix("https://").removeprefix("http://").removeprefix("www.").rstrip("/")
 
     @property
     def hash(self) -> str:

@@ -25,11 +25,16 @@ from actions.knowledge.load import knowledge
 from bot.nlu import keywords as keywords_module
 from bot.nlu import language, safety
 from bot.nlu.classifier import TopicClassifier
-from bot.nlu.features import Lexicons
+from bot.nlu.features import Lexicons, gloss
+from bot.nlu.mentions import mentioned
+from bot.nlu.personal import without_personal_data
+from bot.nlu.text import tokens
 from bot.nlu.understanding import Context, understand
 
 logger = logging.getLogger(__name__)
 BELIEFS = "beliefs"
+LEAST_WORDS = 5
+"""With so many words left beside it, a number or address is taken out before the topic is judged."""
 UNDERSTANDING = "understanding"
 
 
@@ -100,6 +105,9 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             raise RuntimeError("the topic classifier was not trained; run `make train`")
         for message in messages:
             text = message.get(TEXT) or ""
+            bare = without_personal_data(text)
+            if len(tokens(bare)) >= LEAST_WORDS:
+                text = bare
             vote = language.identify(text)
             beliefs = self._model.probabilities(text, language.choose(vote, None), self._lexicons)
             ranking = [{"name": topic, "confidence": belief} for topic, belief in list(beliefs.items())[:10]]
@@ -119,7 +127,9 @@ class Understanding(GraphComponent, IntentClassifier):
         return {}
 
     def __init__(self) -> None:
-        self._concepts = Lexicons.load().concepts
+        self._lexicons = Lexicons.load()
+        self._changes = list(knowledge().changes().values())
+        self._passages = list(knowledge().passages().values())
         self._keywords = keywords_module.load()
         self._gazetteer = knowledge().gazetteer
         safety.load()
@@ -149,9 +159,13 @@ class Understanding(GraphComponent, IntentClassifier):
                 context_of(tracker, metadata.get("hint")),
                 self._keywords,
                 self._gazetteer,
-                self._concepts,
+                self._lexicons.concepts,
                 chosen=metadata.get("chosen"),
             )
+            text = message.get(TEXT) or ""
+            said = [text, gloss(text, result.language, self._lexicons)]
+            result.changes = mentioned(said, self._changes)
+            result.passages = mentioned(said, self._passages)
             told = {name: bool(metadata.get(name)) for name in ("brief", "stop_words", "introduced")}
             topics = ([result.urgent] if result.urgent else []) + result.topics
             name = topics[0] if topics else "out_of_scope"

@@ -45,6 +45,10 @@ def load(path: Path = FOLDER / "keywords.yml") -> Keywords:
         for language, written in by_language.items():
             for form in written:
                 form = " ".join(tokens(str(form)))
+                if not form:
+                    raise ValueError(
+                        f"{path}: {meaning}, {language}: an entry without letters would match every emoji; take it out"
+                    )
                 if meaning == "language_names":
                     names[form] = language
                     exact.setdefault(form, ("language", language))

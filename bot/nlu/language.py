@@ -97,7 +97,8 @@ def identify(text: str) -> Vote:
     True
     """
     if _foreign_script(text):
-        return Vote("other", 1.0, len(text.split()))
+        # Scripts without blanks: about two signs a word.
+        return Vote("other", 1.0, max(len(text.split()), len(_LETTERS.findall(text)) // 2))
     text = _NOT_TEXT.sub(" ", text)
     words = [word for word in tokens(text) if not word[0].isdigit()]
     lists = _wordlists()

@@ -78,6 +78,10 @@ class Understanding:
     """A kind of case that legal help is sought for."""
     about: list[str] = field(default_factory=list)
     """Other topics that the message touches, likeliest first: which rule, which passage."""
+    changes: list[str] = field(default_factory=list)
+    """Rules that changed and that the message names."""
+    passages: list[str] = field(default_factory=list)
+    """Passages of policy or law that the message names."""
     concepts: list[str] = field(default_factory=list)
     language: str = "en"
     """To answer in."""

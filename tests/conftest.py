@@ -1,0 +1,159 @@
+"""Everything runs through the real thing: the trained model, the real actions, the real catalogues, with a fixed clock."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+os.environ["RASA_TELEMETRY_ENABLED"] = "false"
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(__file__).resolve().parent / "data"
+NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.timezone.utc)
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fixed clock, and a data folder of the test's own."""
+    from actions import clock
+
+    monkeypatch.setenv("OUTREACH_DATA", str(tmp_path / "var"))
+    clock.fix(NOW)
+    yield
+    clock.fix(None)
+
+
+@pytest.fixture(scope="session")
+def assistant() -> Any:
+    """The loaded assistant, records in memory."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    from bot.assistant import Assistant
+
+    return Assistant.load()
+
+
+@pytest.fixture
+def talk(assistant: Any) -> Callable[..., list[Any]]:
+    """Say something in a conversation of its own: talk(text, channel=..., conversation=..., button=...)."""
+    from bot.assistant import Incoming
+
+    own = f"test-{next(_numbers)}"
+    loop = asyncio.new_event_loop()
+
+    def say(text: str, channel: str = "sms", conversation: str = own, **more: Any) -> list[Any]:
+        return loop.run_until_complete(assistant.reply(Incoming(channel, conversation, text, **more)))
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def known() -> Any:
+    """The project's knowledge."""
+    from actions.knowledge.load import knowledge
+
+    return knowledge()
+
+
+@pytest.fixture(scope="session")
+def words() -> Any:
+    """The project's words."""
+    from bot.words import loaded
+
+    return loaded()
+
+
+def table(name: str) -> list[dict[str, Any]]:
+    """Rows of tests/data/<name>.yml."""
+    return yaml.safe_load((DATA / f"{name}.yml").read_text(encoding="utf-8"))
+
+
+def outreach(
+    *arguments: str, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "outreach"), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **(environment or {})},
+        cwd=ROOT,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """`outreach run` on a free port: its address, and its data folder."""
+    data = tmp_path_factory.mktemp("served") / "var"
+    port = free_port()
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "outreach"), "run", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OUTREACH_DATA": str(data)},
+    )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            if urllib.request.urlopen(f"{address}/ready", timeout=2).status == 200:
+                break
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise RuntimeError(
+                    f"the server did not start:\n{process.stdout.read() if process.stdout else ''}"
+                ) from None
+            process_wait(process, 0.2)
+    yield address, data
+    process.terminate()
+    process.wait(timeout=20)
+
+
+def process_wait(process: subprocess.Popen[str], seconds: float) -> None:
+    """Wait for a process to end, at most so long."""
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def chromium() -> str:
+    """The browser's path.
+
+    Raises:
+        RuntimeError: saying what to install; a missing browser fails the page's tests, it skips none.
+    """
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    raise RuntimeError("the page's tests need Chromium; on Debian: apt-get install chromium")
