@@ -519,8 +519,6 @@ class Answering:
         made = self._service("human_handoff", understood["language"])
         if self.organisation_kind:
             made["paragraphs"].append([line("human_handoff/organisation")])
-        if understood["personal"]:
-            made["paragraphs"].append([line("privacy/personal")])
         return [made]
 
     def _topic_delete_data(

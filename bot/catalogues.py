@@ -274,7 +274,7 @@ def check(knowledge: Knowledge, locales: Path = LOCALES) -> list[Finding]:
                         language,
                         text_id,
                         "placeholders",
-                        f"{where}: has placeholders {' '.join(there) or 'none'}, but the English has {' '.join(wanted) or 'none'}; make them the same",
+                        f"{where}: has {' '.join(there) or 'no placeholders'}, the English has {' '.join(wanted) or 'none'}; make them the same",
                     )
                 )
         for text_id in messages:

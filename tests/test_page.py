@@ -65,7 +65,7 @@ def test_a_question_and_its_answer(
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), "nothing scrolls sideways"
     page.click(f".choices button:has-text({words.line('phrase/more_button', language)!r})")
     page.locator(".entry.answer").nth(1).wait_for()
-    assert all(url.startswith(served[0]) or url.startswith("data:") for url in requests), requests
+    assert all(url.startswith((served[0], "data:")) for url in requests), requests
     assert complaints == []
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
     context.close()

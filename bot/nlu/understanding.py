@@ -35,6 +35,8 @@ ALARM = 0.5
 FOLLOW = 0.3
 """How much of the belief goes to the topic talked about before, for a message without a subject of its own."""
 FOLLOW_WORDS = 9
+PLACE_WORDS = 6
+"""In doubt, a message of at most so many words that names a place asks for help there."""
 
 ASKING = frozenset({"WHETHER_Q", "WHAT_Q", "HOW_Q", "ALLOWED", "ASK_STATUS"})
 """Concepts of a question, for a message that also tells of danger."""
@@ -235,6 +237,10 @@ def understand(
             result.argument = _wanted_language(text, result, vote, keywords)
             if result.argument:
                 result.language = result.argument
+        return result
+    if result.place and len(words) <= PLACE_WORDS:
+        # "I live in Miami Gardens": somebody who says where they are looks for help there.
+        result.topics = ["legal_aid"]
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES

@@ -19,7 +19,7 @@ from bot.words import LANGUAGES, MissingWords, Words
 FOLDER = Path(__file__).resolve().parent
 VERSION = "1"
 """Of the loader's address; changes with the loader."""
-OWN_NAMES = {"en": "English", "es": "Español", "ht": "Kreyòl ayisyen"}
+OWN_NAMES = {"en": "English", "es": "Español", "ht": "Kreyòl"}
 _FIELD = re.compile(r"\{\{([a-z_]+)\}\}")
 _COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
 

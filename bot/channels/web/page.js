@@ -26,7 +26,7 @@ function speak(code) {
   language = code;
   document.documentElement.lang = code;
   document.title = word("page_title");
-  for (const node of document.querySelectorAll("[data-t]")) node.textContent = word(node.dataset.t);
+  for (const node of document.querySelectorAll("[data-t]")) node.replaceChildren(...(node.className === "danger" ? linked : Array.of)(word(node.dataset.t)));
   for (const node of document.querySelectorAll("[data-l]")) node.setAttribute("aria-label", word(node.dataset.l));
   for (const node of document.querySelectorAll(".languages a")) node.setAttribute("aria-current", String(node.lang === code));
 }
@@ -148,6 +148,7 @@ function end() {
 document.getElementById("restart").addEventListener("click", () => { end(); log.replaceChildren(); status.textContent = ""; box.focus(); });
 document.getElementById("print").addEventListener("click", () => { status.textContent = word("page_print_note"); window.print(); });
 
+speak(language);
 const exit = document.getElementById("exit");
 function leave(event) {
   event?.preventDefault();
