@@ -71,7 +71,7 @@ rasa-validate: $(STAMP) ## Rasa's own validation of domain, rules and data
 	@$(RUN)/python -W ignore -m rasa data validate --fail-on-warnings --domain bot/domain --config bot/config.yml --data nlu_data/en nlu_data/es nlu_data/ht bot/rules > .venv/rasa-validate.log 2>&1 \
 	  && echo "rasa data validate: in order" || { tail -40 .venv/rasa-validate.log; exit 1; }
 
-sbom: setup ## software bill of materials, as CycloneDX-like JSON on standard output
+sbom: $(STAMP) ## software bill of materials, as CycloneDX-like JSON on standard output
 	@$(UV) export --frozen --no-dev --no-header --no-hashes --format requirements-txt | $(RUN)/python deployment/sbom.py
 
 clean: ## remove environment, model and build output

@@ -19,6 +19,8 @@ os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 # Rasa's dependencies warn of their own age at every import and reset the filters; nobody here can act on it.
 warnings.showwarning = lambda *arguments, **options: None  # type: ignore[assignment]
 
+STARTED = time.monotonic()
+"""When the command began: what residents wait for after a restart begins here, before anything heavy is imported."""
 CHANNELS = ("sms", "whatsapp", "telegram", "web")
 LONGEST_LINE = 65_536
 """Characters of one JSON line."""
@@ -273,7 +275,7 @@ def run(options: argparse.Namespace) -> int:
     """`outreach run`."""
     from bot import server
 
-    return server.run(options.port)
+    return server.run(options.port, STARTED)
 
 
 COMMANDS = {

@@ -100,8 +100,13 @@ def _free(port: int, host: str) -> bool:
     return True
 
 
-def run(port: int) -> int:
-    """Serve until interrupted; one line with the address when ready."""
+def run(port: int, started: float) -> int:
+    """Serve until interrupted; one line with the address when ready.
+
+    Args:
+        port: on localhost.
+        started: `time.monotonic()` when the command began.
+    """
     own = settings()
     host = os.environ.get("OUTREACH_HOST") or "127.0.0.1"
     if host not in ("127.0.0.1", "localhost", "::1") and not own.organisation.set_up:
@@ -118,7 +123,6 @@ def run(port: int) -> int:
     from actions.knowledge.load import knowledge
     from bot import catalogues
 
-    started = time.monotonic()
     catalogues.compile_all(knowledge())
     catalogues.require_urgent(knowledge())
     print("Loading ...", flush=True)

@@ -138,7 +138,7 @@ def test_it_can_be_used_by_keyboard_alone(browser: Any, served: tuple[str, Path]
     page = browser.new_page()
     page.goto(f"{served[0]}/chat?l=en")
     stops = []
-    for _ in range(9):
+    for _ in range(14):
         page.keyboard.press("Tab")
         stops.append(
             page.evaluate("document.activeElement.id || document.activeElement.lang || document.activeElement.tagName")
