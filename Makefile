@@ -1,5 +1,6 @@
 # The project's commands. `make` alone lists them.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
 
 UV_VERSION := 0.13.9
@@ -9,6 +10,8 @@ RUN := .venv/bin
 STAMP := .venv/.in-step
 
 export UV_PROJECT_ENVIRONMENT := .venv
+# The machine's own certificates: some networks have theirs.
+export UV_SYSTEM_CERTS := true
 export RASA_TELEMETRY_ENABLED := false
 
 .PHONY: help setup run ask train check check-release words test lint format types rasa-validate browser sbom clean
@@ -23,7 +26,7 @@ $(UV):
 
 $(STAMP): $(UV) uv.lock pyproject.toml $(wildcard deployment/tensorflow/tensorflow/*.py) .python-version
 	@echo "== the environment into .venv, as locked in uv.lock (once, about a minute)"
-	@$(UV) sync --frozen --no-progress 2>&1 | tail -1
+	@$(UV) sync --frozen --no-progress --quiet
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make the environment in .venv and compile the catalogues
