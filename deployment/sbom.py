@@ -22,7 +22,12 @@ def components(lines: Iterable[str]) -> list[dict[str, object]]:
         if not match:
             continue
         name, version = match.groups()
-        made: dict[str, object] = {"type": "library", "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
+        made: dict[str, object] = {
+            "type": "library",
+            "name": name,
+            "version": version,
+            "purl": f"pkg:pypi/{name}@{version}",
+        }
         try:
             about = metadata.metadata(name)
             licence = about.get("License-Expression") or about.get("License") or ""
