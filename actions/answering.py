@@ -124,13 +124,14 @@ class Answering:
             language=language,
             last_topics=list(before.last_topics),
             open_question=before.open_question,
-            choices=[],
+            # "2" means the second of the last list, also when an answer without a list came between.
+            choices=list(before.choices),
             more=None,
             shown=before.shown,
             place=before.place,
             introduced=before.introduced or bool(understood.get("introduced")),
         )
-        if understood["place"] and understood["place"] not in ("unknown",):
+        if understood["place"] and understood["place"] not in ("unknown", OUTSIDE):
             after.place = understood["zip"] or understood["place"]
         plans: list[Plan] = []
         if understood["notice"]:
@@ -150,10 +151,11 @@ class Answering:
         command, language = understood["command"], understood["language"]
         if command == "more":
             return [self._go_on(understood, before, after, today)]
+        if command == "start" and not understood.get("stop_words"):
+            return [self._service("greet", language)]
         if command == "start":
             return [plan("service", "opt_out", language, [[line("opt_out/resumed")]])]
         if command == "number_unknown":
-            after.choices = list(before.choices)
             return [plan("notice", None, language, [[line("phrase/number_unknown")]])]
         plans: list[Plan] = []
         for topic in understood["topics"][:MOST_TOPICS]:
@@ -188,6 +190,8 @@ class Answering:
         if not calm:
             return
         first, last = calm[0], calm[-1]
+        if understood["watched"]:
+            first["paragraphs"].append([line("phrase/safety_delete")])
         if understood["personal"] and not any(made["topic"] == "privacy" for made in calm):
             first["paragraphs"].append([line("privacy/personal")])
         answered = first["kind"] in ("answer", "service", "clarify", "offer", "question")
@@ -199,10 +203,11 @@ class Answering:
         asked_now = any(made["kind"] == "question" for made in calm)
         if before.open_question == "place" and not asked_now:
             placed = after.place and after.place != before.place
-            keep = first["topic"] not in {"legal_aid", "thanks", "goodbye", "opt_out", "delete_data", "help_menu"}
-            if keep and not placed and first["kind"] == "answer":
-                last["paragraphs"].append([line("phrase/place_question")])
-                after.open_question = "place_again"
+            keep = first["topic"] not in {"legal_aid", "thanks", "goodbye", "opt_out", "delete_data"}
+            if keep and not placed:
+                if first["kind"] == "answer":
+                    last["paragraphs"].append([line("phrase/place_question")])
+                    after.open_question = "place_again"
             else:
                 after.open_question = None
         elif not asked_now:
@@ -380,7 +385,8 @@ class Answering:
         if chosen is None:
             near = [topic for topic in before.last_topics if topic not in ("policy_text", "policy_changes", *SMALL)]
             for topic in near[:1]:
-                chosen = next((c.id for c in changes.values() if topic in c.topics), None)
+                own = [c.id for c in changes.values() if c.topics[:1] == (topic,)]
+                chosen = next(iter([*own, *(c.id for c in changes.values() if topic in c.topics)]), None)
         others = [button(f"change:{c.id}", f"change/{c.id}/title") for c in changes.values() if c.id != chosen][:LISTED]
         if chosen is None:
             made = self._policy("policy_changes", understood, after, today)
@@ -396,7 +402,7 @@ class Answering:
                 "policy_changes",
                 language,
                 [
-                    [line(f"change/{chosen}/text"), line(f"phrase/status_{change.status}")],
+                    [line(f"change/{chosen}/text")],
                     self._age(change.facts, today),
                 ],
                 facts=list(change.facts),
@@ -511,6 +517,19 @@ class Answering:
         made["kind"] = "service"
         if understood["personal"]:
             made["paragraphs"].insert(0, [line("privacy/personal")])
+        return [made]
+
+    def _topic_out_of_scope(
+        self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date
+    ) -> list[Plan]:
+        made = self._service("out_of_scope", understood["language"])
+        # TPS is no topic of ours, but it changed, and people plan their lives by it: what we know, and where to look.
+        for change_id in understood.get("changes") or ():
+            change = self.knowledge.changes().get(change_id)
+            if change and change_id.startswith("tps") and not self.withdrawals.withdrawn(change.facts, today):
+                made["paragraphs"].insert(0, [line(f"change/{change_id}/text")])
+                made["facts"] = list(change.facts)
+                break
         return [made]
 
     def _topic_human_handoff(

@@ -25,8 +25,6 @@ from bot.train import model_path
 from bot.words import MissingWords, Words, loaded
 
 logger = logging.getLogger(__name__)
-LONGEST = 1600
-"""Characters of one message that are read; as many as a long text message can have."""
 SECONDS = 10.0
 """A reply within so many seconds, or the fixed failure text."""
 
@@ -102,13 +100,15 @@ class Assistant:
     async def _turn(self, incoming: Incoming) -> list[Reply]:
         form = SHAPES[incoming.channel]
         record = self.records.get(incoming.conversation)
-        text = incoming.text[:LONGEST].strip()
+        text = safety.ends(incoming.text).strip()
         language = incoming.language or (record.language if record else None)
         if incoming.language and record is not None and record.language != incoming.language:
             record.language = incoming.language
             self.records.put(incoming.conversation, record)
         elif incoming.language and record is None:
             self.records.put(incoming.conversation, Record(language=incoming.language))
+        if text == "/start" and not form.stop_words:
+            text = "hello" if language in (None, "en") else {"es": "hola", "ht": "bonjou"}[language]
         chosen = self._chosen(incoming.button, record) if incoming.button else None
         if incoming.button and chosen is None:
             return [self._notice("phrase/number_unknown", language or "en")]

@@ -11,7 +11,7 @@ from typing import Any
 
 from actions.knowledge.records import Place
 
-_ZIP = re.compile(r"(?<!\d)(3[0-9]{4})(?:-\d{4})?(?!\d)")
+_ZIP = re.compile(r"(?<!\d)(\d{5})(?:-\d{4})?(?!\d)")
 _WORDS = re.compile(r"[a-z0-9]+")
 COUNTY = "miami-dade"
 OUTSIDE = "outside"
@@ -89,7 +89,7 @@ class Gazetteer:
             if code in self.zips:
                 first = self.zips[code][0]
                 return Found(first, "", code)
-            if code in self.outside_zips:
+            if code in self.outside_zips or (asked and fold(text) == code):
                 return Found(OUTSIDE, code, code)
         folded = fold(text)
         if asked and folded in self.forms:

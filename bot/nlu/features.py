@@ -149,6 +149,6 @@ VIEWS: dict[str, tuple[Analyzer, float, int]] = {
     # name: what it sees, its weight, in how many messages a term must stand
     "letters": (lambda text, language, lexicons: list(letters(text)), 1.0, 2),
     "gloss": (lambda text, language, lexicons: list(letters(gloss(text, language, lexicons))), 1.0, 2),
-    "words": (lambda text, language, lexicons: list(words(gloss(text, language, lexicons))), 0.7, 2),
-    "concepts": (lambda text, language, lexicons: list(concepts(text, language, lexicons)), 1.2, 1),
+    "words": (lambda text, language, lexicons: list(words(gloss(text, language, lexicons))), 1.2, 2),
+    "concepts": (lambda text, language, lexicons: list(concepts(text, language, lexicons)), 1.5, 1),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ class Keywords:
     """words of the whole message -> (meaning, language); meaning is more, menu, stop, start, language or a topic."""
     names: Mapping[str, str]
     """A language's name in any language -> its code."""
+    numbers: Mapping[str, int]
+    """A number's word -> the number."""
+    counters: frozenset[str]
+    """Words beside a number: option, nimewo, el."""
 
     def find(self, text: str) -> tuple[str, str] | None:
         """(meaning, language) when the whole message is a keyword.
@@ -29,6 +34,16 @@ class Keywords:
         ('more', 'es')
         """
         return self.exact.get(" ".join(tokens(text)))
+
+    def number(self, text: str) -> int | None:
+        """The number that the whole message is: "2", "#2", "el 2", "two", "nimewo 2"; None for anything else."""
+        words = [word.strip("#*") for word in tokens(unicodedata.normalize("NFKC", text))]
+        words = [word for word in words if word and word not in self.counters]
+        if len(words) != 1:
+            return None
+        if words[0].isdecimal() and len(words[0]) <= 2:
+            return int(words[0])
+        return self.numbers.get(words[0])
 
     def languages_in(self, text: str) -> set[str]:
         """The languages that a text names."""
@@ -41,6 +56,8 @@ def load(path: Path = FOLDER / "keywords.yml") -> Keywords:
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     exact: dict[str, tuple[str, str]] = {}
     names: dict[str, str] = {}
+    numbers = {word: number for number, written in data.pop("numbers").items() for word in written}
+    counters = frozenset(data.pop("counters"))
     for meaning, by_language in data.items():
         for language, written in by_language.items():
             for form in written:
@@ -54,4 +71,4 @@ def load(path: Path = FOLDER / "keywords.yml") -> Keywords:
                     exact.setdefault(form, ("language", language))
                 else:
                     exact[form] = (meaning, language)
-    return Keywords(exact, names)
+    return Keywords(exact, names, numbers, counters)

@@ -19,8 +19,8 @@ import yaml
 from bot.nlu.lexicon import FOLDER
 from bot.nlu.text import plain
 
-LONGEST = 1600
-"""Characters that are looked at: as many as a long text message has; a flood of text costs no more."""
+HEAD, TAIL = 1600, 800
+"""Characters that are looked at, from the beginning and from the end: danger is often the last sentence of a long story."""
 
 _SPACES = re.compile(r"[^\w?!.,;:\n#*$]+")
 _CLAUSES = re.compile(r"[.;!?\n]+|,\s|\b(?:but|pero|men|sino|however)\b")
@@ -78,7 +78,12 @@ def load(path: Path = FOLDER / "safety.yml") -> Screen:
 
 
 def _text(text: str) -> str:
-    return " ".join(_SPACES.sub(" ", plain(text[:LONGEST])).split(" "))
+    return _SPACES.sub(" ", plain(ends(text))).strip()
+
+
+def ends(text: str, head: int = HEAD, tail: int = TAIL) -> str:
+    """The beginning and the end of a text that is longer than both."""
+    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
 
 
 def _about_now(screen: Screen, clauses: Sequence[str], index: int) -> bool:

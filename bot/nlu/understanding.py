@@ -22,19 +22,38 @@ from bot.nlu.text import tokens
 
 SURE = 0.40
 """Belief from which one topic is answered without asking ..."""
-AHEAD = 0.15
-"""... or this far ahead of the next. (.836 right, .073 wrong, .082 offered at .35/.15 on the first model;
-tuned in docs/decisions/0003-understanding.md)."""
-NEAR = 0.06
+AHEAD = 0.12
+"""... or this far ahead of the next (the trade between right, offered and wrong: docs/decisions/0003-understanding.md)."""
+NEAR = 0.03
 """A topic with less belief is not offered."""
 BESIDE = 0.08
 """Belief from which a message touches a topic beside its own (which passage, which rule)."""
 MOST_CHOICES = 4
-ALARM = 0.5
-"""Belief of emergency or crisis that raises the alarm without the screen."""
-FOLLOW = 0.3
-"""How much of the belief goes to the topic talked about before, for a message without a subject of its own."""
+ALARM = 0.35
+"""Belief in emergency and crisis together that raises the alarm (docs/decisions/0003-understanding.md) ..."""
+ALARM_PLAIN, ALARM_FOLLOWING = 0.5, 0.7
+"""... of a message that names nothing dangerous: alone, and in the middle of a conversation ..."""
+ALARM_VETOED = 0.7
+"""... also for a text about the past, the news or 911 as a thing ..."""
+SCREENED = 0.05
+"""... and the belief that is enough where the screen raises it."""
+FOLLOW = 0.5
+"""How much of the belief goes to the topics talked about before, for a message without a clear subject of its own ..."""
+FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
+"""SURE and AHEAD for a short message in the middle of a conversation: a choice to make would break its thread."""
+CLEAR = 0.75
+"""... falling to nothing at this belief."""
+NO_FOLLOW = frozenset(
+    {"greet", "thanks", "goodbye", "emergency", "crisis", "help_menu", "bot_identity", "human_handoff", "opt_out"}
+)
+"""Topics that nobody goes on about."""
+FOLLOWS_TO = {"out_of_scope": "legal_aid"}
+"""What a follow-up is about: out_of_scope has just named lawyers."""
 FOLLOW_WORDS = 9
+LEAST_LETTERS = 3
+"""Fewer letters ("aaaa" is read as "aa") raise no alarm by themselves."""
+SHORT_SURE = 0.5
+"""One or two words must be this clear to be answered without asking."""
 PLACE_WORDS = 6
 """In doubt, a message of at most so many words that names a place asks for help there."""
 
@@ -89,6 +108,8 @@ class Understanding:
     """To answer in."""
     notice: str | None = None
     """french or other: the text is in a language that we do not write."""
+    watched: bool = False
+    """Somebody else looks into the resident's phone."""
     personal: bool = False
     """The resident wrote a number, an A-number or an address."""
     exact: bool = False
@@ -143,6 +164,34 @@ CASE_OF_CONCEPT = {
 }
 
 
+WATCHERS = frozenset({"HUSBAND", "WIFE", "PARTNER", "EX", "ABUSER"})
+GUARDED = frozenset({"PHONE", "MESSAGE"})
+
+
+DANGER = frozenset(
+    {
+        "GUN", "KNIFE", "PILLS", "DRUGS_ALCOHOL", "BLOOD", "KILL", "DIE", "SUICIDE", "SADNESS", "HIT", "HURT", "RAPE", "SHOOT",
+        "FIRE", "BREAK_IN", "KIDNAP", "THREATEN", "BEATEN_BY", "STALK", "ROB", "THIEF", "SICK", "ACCIDENT", "NINE_ONE_ONE",
+        "HELP_URGENT", "DANGER", "DANGER_IN_PROGRESS", "ATTEMPT_MEANS", "HELP", "HIDE", "RUN", "HOSPITAL", "DOCTOR", "ABUSER",
+        "HARASS_WORK", "CONTROLLED_ISOLATED", "GANG", "PICK_FIGHT", "ENTER", "DOOR", "WINDOW", "NOW", "BAD", "AFRAID", "PREGNANT",
+    }
+)  # fmt: skip
+"""Concepts without one of which a message must be clearer to raise the alarm; most of all a follow-up ("rather not give it")."""
+
+
+def _danger(text: str, beliefs: Mapping[str, float], concepts: Sequence[str], follows: bool) -> str | None:
+    """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
+    belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
+    likelier = max(URGENT, key=belief.__getitem__)
+    total = sum(belief.values())
+    least = ALARM if DANGER & set(concepts) else (ALARM_FOLLOWING if follows else ALARM_PLAIN)
+    alarmed = total >= ALARM_VETOED or (total >= least and not safety.vetoed(text))
+    if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
+        return likelier
+    screened = safety.screen(text)
+    return screened if screened and total >= SCREENED else None
+
+
 def case_of(concepts: Sequence[str], last_topics: Sequence[str]) -> str | None:
     """The kind of case, from the words of the message, else from what was talked about."""
     for concept in concepts:
@@ -186,21 +235,31 @@ def understand(
 
     if chosen:
         return _choose(result, chosen)
-    urgent = safety.screen(text)
-    if urgent is None and not safety.vetoed(text):
-        urgent = next((topic for topic in URGENT if beliefs.get(topic, 0.0) >= ALARM), None)
+    urgent = _danger(text, beliefs, result.concepts, bool(context.last_topics))
     word = keywords.find(text)
+    number = keywords.number(text)
+    if (
+        urgent is None
+        and number is None
+        and context.last_topics[:1]
+        and context.last_topics[0] in URGENT
+        and len(words) <= 2
+        and (word is None or word[0] in ("more", "thanks"))
+    ):
+        # "yes", "more", "ok" after 988 or 911: the same words once more, no small talk.
+        result.urgent = context.last_topics[0]
+        return result
     if urgent is None and word:
         return _keyword(result, word, context)
-    if urgent is None and re.fullmatch(r"\W*\d{1,2}\W*", text) and words:
-        number = int(words[0])
+    if urgent is None and number is not None:
         if 1 <= number <= len(context.choices):
             return _choose(result, context.choices[number - 1])
-        if context.choices:
-            result.command = "number_unknown"
-            return result
-    if urgent is None and context.open_question == "place":
-        answer = _place_answer(text, words, beliefs, gazetteer)
+        result.command = "number_unknown"
+        return result
+    asked = context.open_question in ("place", "place_again")
+    listed = context.last_topics[:1] == ("legal_aid",)
+    if urgent is None and (asked or listed):
+        answer = _place_answer(text, words, beliefs, gazetteer, asked)
         if answer is not None:
             result.command = "place"
             result.topics = ["legal_aid"]
@@ -217,6 +276,11 @@ def understand(
         result.notice = "french" if vote.language == "fr" else "other"
         return result
 
+    lives = "LIVE_RESIDE" in result.concepts and "NOT" not in result.concepts
+    if urgent is None and lives and result.place and len(words) <= PLACE_WORDS:
+        # "I live in Miami Gardens": somebody who says where they are looks for help there.
+        result.topics = ["legal_aid"]
+        return result
     beliefs = _with_context(text, beliefs, context, words)
     ranked = [(topic, belief) for topic, belief in beliefs.items() if topic not in URGENT]
     total = sum(belief for _, belief in ranked) or 1.0
@@ -230,17 +294,24 @@ def understand(
         return result
     if not words:
         return result
+    if GUARDED & set(result.concepts) and WATCHERS & set(result.concepts):
+        result.watched = True
     first, second = ranked[0], ranked[1]
-    if first[1] >= SURE or first[1] - second[1] >= AHEAD:
+    if first[0] == "delete_data" and {"WHEN_Q", "HOW_Q"} & set(result.concepts):
+        # "When do you delete my messages?" is a question, not a request.
+        result.topics = ["privacy"]
+        return result
+    if len(words) <= 2 and first[1] < SHORT_SURE and not context.last_topics:
+        result.choices = [topic for topic, belief in ranked[:MOST_CHOICES] if belief >= NEAR and topic not in SMALL]
+        return result
+    follows = len(words) <= FOLLOW_WORDS and bool(set(context.last_topics) - NO_FOLLOW)
+    sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
+    if first[1] >= sure or first[1] - second[1] >= ahead:
         result.topics = [first[0]]
         if first[0] == "change_language":
             result.argument = _wanted_language(text, result, vote, keywords)
             if result.argument:
                 result.language = result.argument
-        return result
-    if result.place and len(words) <= PLACE_WORDS:
-        # "I live in Miami Gardens": somebody who says where they are looks for help there.
-        result.topics = ["legal_aid"]
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES
@@ -302,15 +373,17 @@ def _keyword(result: Understanding, word: tuple[str, str], context: Context) -> 
 
 
 def _place_answer(
-    text: str, words: Sequence[str], beliefs: Mapping[str, float], gazetteer: Gazetteer
+    text: str, words: Sequence[str], beliefs: Mapping[str, float], gazetteer: Gazetteer, asked: bool
 ) -> tuple[str, str, str] | None:
     """The place that an answer to "where?" names; ("unknown", "", "") for one that we do not know; None for a new question."""
     found = gazetteer.find(text, asked=True)
     first = next(iter(beliefs.items()), ("", 0.0))
     if found and (len(words) <= 8 or first[0] == "legal_aid"):
         return found.id, found.name, found.zip
+    if not asked:
+        return None
     sure_of_other = first[1] >= SURE and first[0] not in ("legal_aid", "out_of_scope", "help_menu", "greet")
-    if len(words) <= 3 and not sure_of_other and first[0] not in ("thanks", "goodbye", "opt_out"):
+    if 1 <= len(words) <= 3 and not sure_of_other and first[0] not in ("thanks", "goodbye", "opt_out", "greet"):
         return "unknown", "", ""
     return None
 
@@ -318,11 +391,19 @@ def _place_answer(
 def _with_context(
     text: str, beliefs: Mapping[str, float], context: Context, words: Sequence[str]
 ) -> Mapping[str, float]:
-    """Beliefs, moved towards what was talked about when the message has no subject of its own."""
-    before = next((topic for topic in context.last_topics if topic not in SMALL), None)
-    if not before or before not in beliefs or len(words) > FOLLOW_WORDS:
+    """Beliefs, moved towards what was talked about when the message has no clear subject of its own."""
+    before = [FOLLOWS_TO.get(topic, topic) for topic in context.last_topics if topic not in NO_FOLLOW]
+    before = [topic for topic in dict.fromkeys(before) if topic in beliefs]
+    if not before or len(words) > FOLLOW_WORDS:
         return beliefs
-    plain_text = " ".join(words)
-    share = FOLLOW if _FOLLOWS.match(plain_text) else FOLLOW / 3
-    moved = {topic: belief * (1 - share) + (share if topic == before else 0.0) for topic, belief in beliefs.items()}
+    first = next(iter(beliefs.values()))
+    share = FOLLOW if _FOLLOWS.match(" ".join(words)) else FOLLOW / 2
+    share *= max(0.0, min(1.0, (CLEAR - first) / (CLEAR - SURE)))
+    moved = {topic: belief * (1 - share) for topic, belief in beliefs.items()}
+    # In the middle of a conversation few words are a greeting or off the subject.
+    for topic in (*SMALL, "out_of_scope"):
+        if len(words) > 2 and topic in moved:
+            moved[topic] *= 1 - share
+    for topic, part in zip(before, (0.65, 0.35), strict=False):
+        moved[topic] += share * part
     return dict(sorted(moved.items(), key=lambda item: -item[1]))

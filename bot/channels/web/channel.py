@@ -30,8 +30,8 @@ from bot.privacy.pseudonyms import Pseudonyms
 from bot.queues import Busy, Queues
 from bot.words import LANGUAGES
 
-LONGEST_TEXT = 1000
-"""Characters, as the page's own limit."""
+LONGEST_TEXT = 8000
+"""Characters; the page itself stops at 1000. Of more than 2,400 the assistant reads both ends (bot/nlu/safety.py)."""
 REPLAY_SECONDS = 120
 """So long the replies to a message are kept in memory for a repeat of it."""
 MOST_REPLAYS = 2000
@@ -218,6 +218,8 @@ class WebChannel(InputChannel):
         ):
             if not isinstance(body.get(name), kinds):
                 raise BadRequest(name)
+        for name in ("session", "button", "lang", "hint"):
+            body.setdefault(name, None)
         if not _ID.match(body["id"]) or len(body.get("button") or "") > 64:
             raise BadRequest("id")
         return body
