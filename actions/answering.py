@@ -190,6 +190,12 @@ class Answering:
         if not calm:
             return
         first, last = calm[0], calm[-1]
+        if "RAPE" in understood["concepts"] and first["topic"] in (
+            "report_crime",
+            "how_to_report",
+            "crime_victim_visa",
+        ):
+            first["paragraphs"].append([line("phrase/after_rape")])
         if understood["watched"]:
             first["paragraphs"].append([line("phrase/safety_delete")])
         if understood["personal"] and not any(made["topic"] == "privacy" for made in calm):
@@ -213,8 +219,8 @@ class Answering:
         elif not asked_now:
             after.open_question = None
         for made in plans:
-            if made["buttons"]:
-                after.choices = [item["id"] for item in made["buttons"] if item["id"] != "more"]
+            offered = [item["id"] for item in made["buttons"] if item["id"] != "more"]
+            after.choices = offered or after.choices
 
     # --- policy answers -------------------------------------------------------------------------
 

@@ -238,9 +238,11 @@ def check_training(known: Knowledge, root: Path = ROOT) -> Iterator[Problem]:
             yield Problem(where, "a block names no writer in its metadata")
         count[(language, topic)] += 1
         by_language[language].append((f"{where}:", message))
-        key = (language, " ".join(tokens(message)) or message)
-        if labels.setdefault(key, topic) != topic:
-            yield Problem(where, f"{message!r} is also under {labels[key]}; keep the better one")
+        # The same words within a language, the same letters over all of them (as `rasa data validate` has it).
+        for key in ((language, " ".join(tokens(message)) or message), ("", message)):
+            if labels.setdefault(key, topic) != topic:
+                yield Problem(where, f"{message!r} is also under {labels[key]}; keep the better one")
+                break
     for language in LANGUAGES:
         for topic in topics:
             if count[(language, topic)] < LEAST_MESSAGES[known.topics[topic]]:

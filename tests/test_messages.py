@@ -112,3 +112,18 @@ def test_personal_data_is_kindly_declined_beside_the_answer(
     whole = "\n".join(reply.text for reply in replies)
     assert words.line("privacy/personal", language) in whole
     assert any(reply.kind == "answer" for reply in replies), whole
+
+
+@pytest.mark.parametrize("row", table("found"), ids=lambda row: row["label"])
+def test_a_fault_found_by_hand_stays_mended(row: dict[str, Any], talk: Callable[..., list[Any]]) -> None:
+    replies = talk(row.get("repeat", "") * row.get("times", 0) + row["text"], row["channel"])
+    first = replies[0]
+    where = f"[{first.language} {first.kind} {first.topic}] {first.text}"
+    if "first" in row:
+        assert first.topic == row["first"], where
+    if "not" in row:
+        assert first.topic != row["not"], where
+    if "language" in row:
+        assert first.language == row["language"], where
+    for words in row.get("say", []):
+        assert words in first.text, where

@@ -13,6 +13,9 @@ import yaml
 from bot.nlu.lexicon import FOLDER
 from bot.nlu.text import tokens
 
+SOS = "\N{SQUARED SOS}"
+"""A cry for help without a word: the menu, with 911 on top."""
+
 
 @dataclass(frozen=True)
 class Keywords:
@@ -33,7 +36,10 @@ class Keywords:
         >>> load().find("¡MÁS!")
         ('more', 'es')
         """
-        return self.exact.get(" ".join(tokens(text)))
+        words = " ".join(tokens(text))
+        if not words and SOS in text:
+            return "help_menu", "en"
+        return self.exact.get(words)
 
     def number(self, text: str) -> int | None:
         """The number that the whole message is: "2", "#2", "el 2", "two", "nimewo 2"; None for anything else."""

@@ -179,11 +179,22 @@ DANGER = frozenset(
 """Concepts without one of which a message must be clearer to raise the alarm; most of all a follow-up ("rather not give it")."""
 
 
+BARE = frozenset(
+    {
+        "WHY_Q", "WHAT_Q", "WHO_Q", "WHERE_Q", "WHEN_Q", "HOW_Q", "WHETHER_Q", "HOW_MUCH", "NOT", "NO_ANSWER", "YES",
+        "ME", "YOU", "HE_SHE", "WE", "THEY",
+    }
+)  # fmt: skip
+"""A message of one word that says no more than these is not understood."""
+
+
 def _danger(text: str, beliefs: Mapping[str, float], concepts: Sequence[str], follows: bool) -> str | None:
     """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
     belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
     likelier = max(URGENT, key=belief.__getitem__)
     total = sum(belief.values())
+    if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and likelier == "crisis":
+        return None  # "my husband tried to kill me": no suicide; the abuse answer begins with 911
     least = ALARM if DANGER & set(concepts) else (ALARM_FOLLOWING if follows else ALARM_PLAIN)
     alarmed = total >= ALARM_VETOED or (total >= least and not safety.vetoed(text))
     if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
@@ -241,6 +252,7 @@ def understand(
     if (
         urgent is None
         and number is None
+        and result.place is None
         and context.last_topics[:1]
         and context.last_topics[0] in URGENT
         and len(words) <= 2
@@ -305,6 +317,13 @@ def understand(
         result.choices = [topic for topic, belief in ranked[:MOST_CHOICES] if belief >= NEAR and topic not in SMALL]
         return result
     follows = len(words) <= FOLLOW_WORDS and bool(set(context.last_topics) - NO_FOLLOW)
+    if WATCHERS & set(result.concepts) and "KILL" in result.concepts and first[0] != "domestic_violence":
+        # A threat to kill by husband, wife or ex is answered first, whatever else is asked.
+        others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
+        result.topics = ["domestic_violence", *others]
+        return result
+    if len(words) == 1 and set(result.concepts) <= BARE and not context.last_topics:
+        return result
     sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
     if first[1] >= sure or first[1] - second[1] >= ahead:
         result.topics = [first[0]]
