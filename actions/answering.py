@@ -514,6 +514,9 @@ class Answering:
     ) -> list[Plan]:
         made = self._service("help_menu", understood["language"])
         made["choices"] = list(self.knowledge.answers["help_menu"].next)
+        if understood.get("stop_words"):
+            # HELP by SMS names the service and how to stop (CTIA messaging principles, section 5.1.3).
+            made["paragraphs"].append([line("phrase/help_line")])
         return [made]
 
     def _topic_privacy(
