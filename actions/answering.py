@@ -126,7 +126,8 @@ class Answering:
             open_question=before.open_question,
             # "2" means the second of the last list, also when an answer without a list came between.
             choices=list(before.choices),
-            more=None,
+            # A "thanks" or "ok" in between does not lose the rest of an answer.
+            more=before.more if understood["topics"] and set(understood["topics"]) <= SMALL else None,
             shown=before.shown,
             place=before.place,
             introduced=before.introduced or bool(understood.get("introduced")),
@@ -515,7 +516,7 @@ class Answering:
         made = self._service("help_menu", understood["language"])
         made["choices"] = list(self.knowledge.answers["help_menu"].next)
         if understood.get("stop_words"):
-            # HELP by SMS names the service and how to stop (CTIA messaging principles, section 5.1.3).
+            # Carriers want HELP to name the service and to say how to stop.
             made["paragraphs"].append([line("phrase/help_line")])
         return [made]
 

@@ -53,4 +53,4 @@ def test_make_lists_its_commands() -> None:
 def test_no_path_of_a_machine_and_no_filling_left() -> None:
     for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"/work/|/tmp/|/root/|FILL_|TODO", text), path.name
+        assert not re.search(r"/(root|home|tmp)/|FILL|TODO", text), path.name

@@ -42,8 +42,6 @@ class Screen:
     """Danger whatever else is said."""
     crisis: re.Pattern[str]
     crisis_always: re.Pattern[str]
-    means: re.Pattern[str]
-    """With crisis: a means at hand or an attempt under way, so 911 too."""
     not_now: re.Pattern[str]
     """Past, news, conditions, questions about 911."""
     now: re.Pattern[str]
