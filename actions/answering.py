@@ -175,6 +175,10 @@ class Answering:
         if special:
             return special(understood, before, after, today)
         if self.knowledge.topics[topic] == "policy":
+            # Asked again at once, in other words: the rest of the answer, not the same text once more.
+            follows = before.last_topics[:1] == [topic] and before.more and before.more["topic"] == topic
+            if follows and not understood["exact"] and not understood.get("again"):
+                return [self._go_on(understood, before, after, today)]
             return [self._policy(topic, understood, after, today)]
         return [self._service(topic, language)]
 
@@ -580,7 +584,7 @@ class Answering:
         plans = [plan("service", "change_language", wanted, [[line("change_language/short")]])]
         last = next((topic for topic in before.last_topics if self.knowledge.topics.get(topic) == "policy"), None)
         if last:
-            again = {**understood, "language": wanted, "command": None, "argument": None}
+            again = {**understood, "language": wanted, "command": None, "argument": None, "again": True}
             plans += self._topic(last, again, before, after, today)
         return plans
 

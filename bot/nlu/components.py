@@ -28,11 +28,14 @@ from bot.nlu.classifier import TopicClassifier
 from bot.nlu.features import Lexicons, gloss
 from bot.nlu.mentions import mentioned
 from bot.nlu.personal import without_personal_data
-from bot.nlu.text import tokens
+from bot.nlu.text import parts, tokens
 from bot.nlu.understanding import Context, understand
 
 logger = logging.getLogger(__name__)
 BELIEFS = "beliefs"
+PARTS = "parts"
+MOST_PARTS = 4
+"""A story of more sentences is one message."""
 LEAST_WORDS = 5
 """With so many words left beside it, a number or address is taken out before the topic is judged."""
 UNDERSTANDING = "understanding"
@@ -114,6 +117,10 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             message.set(INTENT, ranking[0], add_to_output=True)
             message.set(INTENT_RANKING_KEY, ranking, add_to_output=True)
             message.set(BELIEFS, beliefs)
+            pieces = parts(text)
+            if 2 <= len(pieces) <= MOST_PARTS:
+                spoken = language.choose(vote, None)
+                message.set(PARTS, [self._model.probabilities(piece, spoken, self._lexicons) for piece in pieces])
         return messages
 
 
@@ -161,6 +168,7 @@ class Understanding(GraphComponent, IntentClassifier):
                 self._gazetteer,
                 self._lexicons.concepts,
                 chosen=metadata.get("chosen"),
+                parts=message.get(PARTS) or (),
             )
             text = message.get(TEXT) or ""
             said = [text, gloss(text, result.language, self._lexicons)]

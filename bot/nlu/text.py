@@ -23,6 +23,22 @@ def plain(text: str) -> str:
     return _STRETCHED.sub(r"\1\1", text)
 
 
+# Where a message goes on to another question: sentence ends, and words for "also" (English, Spanish, Creole).
+_QUESTIONS = re.compile(
+    r"[?!.;\n]+|\b(?:and )?also\b|\b(?:y )?tambi[eé]n\b|\badem[aá]s\b|\bepi tou\b|\botra cosa\b|\bl[oò]t bagay\b|\banother (?:thing|question)\b",
+    re.IGNORECASE,
+)
+
+
+def parts(text: str, least: int = 4) -> list[str]:
+    """The parts of a message that can be questions of their own: at least `least` words each.
+
+    >>> parts("Can I report without my name? Also do they speak Creole there?")
+    ['Can I report without my name', ' do they speak Creole there']
+    """
+    return [part for part in _QUESTIONS.split(text) if len(tokens(part)) >= least]
+
+
 def tokens(text: str) -> list[str]:
     """The words of `plain(text)`; digits, #, * and $ belong to words.
 

@@ -52,6 +52,22 @@ FOLLOWS_TO = {"out_of_scope": "legal_aid"}
 FOLLOW_WORDS = 9
 LEAST_LETTERS = 3
 """Fewer letters ("aaaa" is read as "aa") raise no alarm by themselves."""
+SECOND = 0.7
+"""Belief from which a sentence asks a second question; two answers where one was asked are half wrong."""
+NO_SECOND = frozenset(
+    {
+        "greet",
+        "thanks",
+        "goodbye",
+        "emergency",
+        "crisis",
+        "help_menu",
+        "out_of_scope",
+        "opt_out",
+        "delete_data",
+        "change_language",
+    }
+)
 SHORT_SURE = 0.5
 """One or two words must be this clear to be answered without asking."""
 PLACE_WORDS = 6
@@ -219,6 +235,7 @@ def understand(
     gazetteer: Gazetteer,
     concepts: Concepts,
     chosen: str | None = None,
+    parts: Sequence[Mapping[str, float]] = (),
 ) -> Understanding:
     """What the message asks.
 
@@ -230,6 +247,7 @@ def understand(
         gazetteer: the places.
         concepts: the lexicon, for kinds of case.
         chosen: what a pressed button stands for.
+        parts: beliefs of the message's sentences, where it has several.
     """
     vote = languages.identify(text)
     result = Understanding(language=languages.choose(vote, context.language, context.hint))
@@ -327,6 +345,9 @@ def understand(
     sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
     if first[1] >= sure or first[1] - second[1] >= ahead:
         result.topics = [first[0]]
+        second_question = _second_question(first[0], parts)
+        if second_question:
+            result.topics.append(second_question)
         if first[0] == "change_language":
             result.argument = _wanted_language(text, result, vote, keywords)
             if result.argument:
@@ -351,9 +372,17 @@ def _wanted_language(text: str, result: Understanding, vote: languages.Vote, key
     return named.pop() if len(named) == 1 else None
 
 
+def _second_question(first: str, parts: Sequence[Mapping[str, float]]) -> str | None:
+    """Another topic that a sentence of the message clearly asks, beside one that clearly asks the first."""
+    leaders = [next(iter(part.items())) for part in parts]
+    clear = [topic for topic, belief in leaders if belief >= SECOND and topic not in NO_SECOND]
+    return next((topic for topic in clear if topic != first), None) if first in clear else None
+
+
 def _choose(result: Understanding, chosen: str) -> Understanding:
     """What a button or a number stands for."""
     kind, _, rest = chosen.partition(":")
+    result.exact = True
     if not rest and kind != "more":
         result.topics = [chosen]
         return result
