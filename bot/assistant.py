@@ -1,37 +1,41 @@
-"""The assistant as channels see it: a text in, finished replies out, whatever happens behind."""
+"""The engine as the desk sees it: a text and a record in, plans and a record out, whatever happens behind."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import UserMessage
 from rasa.core.lock_store import InMemoryLockStore
 
+from actions.answering import line, plan
 from actions.knowledge.load import Knowledge, knowledge
 from bot import in_process
-from bot.channels.output import CollectedReplies
-from bot.channels.shape import SHAPES, shape
-from bot.nlg import CatalogueWords, Reply
+from bot.channels.output import CollectedPlans
+from bot.channels.shape import SHAPES
+from bot.nlg import CatalogueWords, Reply, render
 from bot.nlu import language as languages
 from bot.nlu import safety
-from bot.privacy.records import MemoryRecords, Record, Records
+from bot.privacy.records import Record
 from bot.privacy.trackers import RecordTrackerStore
-from bot.settings import Settings, settings
 from bot.train import model_path
-from bot.words import MissingWords, Words, loaded
+from bot.words import Words, loaded
 
 logger = logging.getLogger(__name__)
 SECONDS = 10.0
 """A reply within so many seconds, or the fixed failure text."""
 
+Plan = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message as a channel hands it over."""
+    """A message as the desk hands it to the engine."""
 
     channel: str
     """sms, whatsapp, telegram or web."""
@@ -46,75 +50,82 @@ class Incoming:
     """What the channel guesses, for a first text that says nothing of its language."""
 
 
-class Assistant:
-    """A loaded model with words and records."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a turn came to."""
 
-    def __init__(self, agent: Agent, records: Records, words: Words):
+    plans: list[Plan]
+    """Never empty; urgent first."""
+    record: Record | None
+    """To be kept; None: the conversation is to be forgotten, or there was none and nothing is to be kept."""
+
+
+class Assistant:
+    """A loaded model with words."""
+
+    def __init__(self, agent: Agent, trackers: RecordTrackerStore, words: Words):
         self.agent = agent
-        self.records = records
+        self.trackers = trackers
         self.words = words
 
     @classmethod
-    def load(cls, records: Records | None = None, own: Settings | None = None) -> Assistant:
+    def load(cls) -> Assistant:
         """Load the trained model from this project's folder, by its checksum, with everything in this process.
 
         Raises:
             ModelError: no model, or not the one that was trained here.
             FileNotFoundError: catalogues are not compiled.
         """
-        own = own or settings()
         words = loaded()
-        records = records if records is not None else MemoryRecords(own)
         in_process.skip_result_check()
-        store = RecordTrackerStore(records)
+        trackers = RecordTrackerStore()
         agent = Agent.load(
             model_path(),
             generator=CatalogueWords(words=words),
-            tracker_store=store,
+            tracker_store=trackers,
             lock_store=InMemoryLockStore(),
             action_endpoint=in_process.InProcessActions(),
         )
         kept = getattr(agent.tracker_store, "_tracker_store", agent.tracker_store)
-        if kept is not store:
+        if kept is not trackers:
             raise RuntimeError("Rasa wrapped the conversation store in one of its own; records would be kept by it")
-        return cls(agent, records, words)
+        return cls(agent, trackers, words)
 
     @property
     def knowledge(self) -> Knowledge:
         """What the assistant knows."""
         return knowledge()
 
-    async def reply(self, incoming: Incoming) -> list[Reply]:
-        """The finished replies to one message, urgent first, shaped for its channel. Never raises, never empty."""
-        form = SHAPES[incoming.channel]
-        try:
-            replies = await asyncio.wait_for(self._turn(incoming), SECONDS)
-        except Exception as error:
-            incident = secrets.token_hex(4)
-            logger.error("incident %s: %s while answering", incident, type(error).__name__)
-            replies = []
-        if not replies:
-            replies = self.failure(incoming.text, incoming.conversation)
-        return [shape(reply, form, self.words) for reply in replies]
+    async def turn(self, incoming: Incoming, record: Record | None) -> Outcome:
+        """Answer one message. Never raises, never without a plan.
 
-    async def _turn(self, incoming: Incoming) -> list[Reply]:
+        Args:
+            incoming: the message.
+            record: of its conversation; not changed.
+        """
+        if incoming.language and (record is None or record.language != incoming.language):
+            record = replace(record or Record(), language=incoming.language)
+        try:
+            outcome = await asyncio.wait_for(self._turn(incoming, record), SECONDS)
+        except Exception as error:
+            incident(error, "while answering")
+            outcome = Outcome([], record)
+        finally:
+            self.trackers.take(incoming.conversation)
+        return outcome if outcome.plans else Outcome(failure(incoming.text, record), record)
+
+    async def _turn(self, incoming: Incoming, record: Record | None) -> Outcome:
         form = SHAPES[incoming.channel]
-        record = self.records.get(incoming.conversation)
         text = safety.ends(incoming.text).strip()
-        language = incoming.language or (record.language if record else None)
-        if incoming.language and record is not None and record.language != incoming.language:
-            record.language = incoming.language
-            self.records.put(incoming.conversation, record)
-        elif incoming.language and record is None:
-            self.records.put(incoming.conversation, Record(language=incoming.language))
+        language = record.language if record else None
         if text == "/start" and not form.stop_words:
-            text = "hello" if language in (None, "en") else {"es": "hola", "ht": "bonjou"}[language]
-        chosen = self._chosen(incoming.button, record) if incoming.button else None
+            text = {"es": "hola", "ht": "bonjou"}.get(language or incoming.hint or "en", "hello")
+        chosen = _chosen(incoming.button, record) if incoming.button else None
         if incoming.button and chosen is None:
-            return [self._notice("phrase/number_unknown", language or "en")]
+            return Outcome([notice("phrase/number_unknown", language or incoming.hint or "en")], record)
         if chosen is None and not text:
-            return [self._notice("phrase/empty", language or "en")]
-        output = CollectedReplies()
+            return Outcome([notice("phrase/empty", language or incoming.hint or "en")], record)
+        output = CollectedPlans()
         message = UserMessage(
             # A leading "/" is Rasa's way to force intents and slots; residents have no such way.
             text.lstrip("/ \t\n") or "?",
@@ -130,38 +141,47 @@ class Assistant:
                 "hint": incoming.hint,
             },
         )
+        self.trackers.lay(incoming.conversation, record)
         await self.agent.handle_message(message)
-        return output.replies
+        return Outcome(output.plans, self.trackers.take(incoming.conversation))
 
-    @staticmethod
-    def _chosen(button: str, record: Record | None) -> str | None:
-        """What a button stands for; None unless this conversation was offered it."""
-        if record is None:
-            return None
-        if button == "more":
-            return "more" if record.more else None
-        return button if button in record.choices else None
+    def render(self, plans: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        """Plans as replies, in words."""
+        return [render(made, self.words) for made in plans]
 
-    def _notice(self, text_id: str, language: str) -> Reply:
-        return Reply(self._line(text_id, language), language, "notice", None)
 
-    def _line(self, text_id: str, language: str) -> str:
-        try:
-            return self.words.line(text_id, language)
-        except MissingWords:
-            return self.words.line(text_id, "en")
+def _chosen(button: str, record: Record | None) -> str | None:
+    """What a button stands for; None unless this conversation was offered it."""
+    if record is None:
+        return None
+    if button == "more":
+        return "more" if record.more else None
+    return button if button in record.choices else None
 
-    def failure(self, text: str, conversation: str | None = None) -> list[Reply]:
-        """What is said when everything behind failed: danger first, then 911 and the hotline."""
-        language = "en"
-        try:
-            record = self.records.get(conversation) if conversation else None
-            language = languages.choose(languages.identify(text), record.language if record else None)
-        except Exception as error:
-            logger.error("language unknown in a failure: %s", type(error).__name__)
-        replies = []
-        urgent = safety.screen(text)
-        if urgent:
-            replies.append(Reply(self._line(f"{urgent}/short", language), language, urgent, urgent))
-        replies.append(self._notice("phrase/failure", language))
-        return replies
+
+def notice(text_id: str, language: str) -> Plan:
+    """A fixed notice: a limit, a failure, a picture."""
+    return plan("notice", None, language, [[line(text_id)]])
+
+
+def urgent(topic: str, language: str) -> Plan:
+    """The fixed 911 or 988 text, as it is said when nothing else can be."""
+    return plan(topic, topic, language, [[line(f"{topic}/short")]])
+
+
+def failure(text: str, record: Record | None = None) -> list[Plan]:
+    """What is said when everything behind failed: danger first, then 911 and the hotline."""
+    language = "en"
+    try:
+        language = languages.choose(languages.identify(text), record.language if record else None)
+    except Exception as error:
+        incident(error, "while looking at a language")
+    danger = safety.screen(text)
+    return [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
+
+
+def incident(error: BaseException, where: str) -> str:
+    """Log a fault under a number of its own, without a word of what was said."""
+    number = secrets.token_hex(4)
+    logger.error("incident %s: %s %s", number, type(error).__name__, where)
+    return number

@@ -126,23 +126,32 @@ def ask(options: argparse.Namespace) -> int:
 
     if options.at:
         clock.fix(options.at)
-    from bot.assistant import Assistant, Incoming
+    from bot.assistant import Assistant
+    from bot.desk import Desk, Message
+    from bot.privacy.store import MemoryStore
+    from bot.settings import settings
 
-    assistant = Assistant.load()
+    # A fresh store in memory, no counting, no limits, no repeats: the same line twice is two messages.
+    desk = Desk(Assistant.load(), MemoryStore(settings()), counting=False, repeats=False)
     loop = asyncio.new_event_loop()
+
+    def said(message: Message) -> Sequence[Any]:
+        return loop.run_until_complete(desk.answer(message)).replies
+
     if options.jsonl:
         for number, line in enumerate(sys.stdin, 1):
             if not line.strip():
                 continue
             request = _request(line, number)
             started = time.perf_counter()
-            incoming = Incoming(
-                channel=request.get("channel", "sms"),
-                conversation=str(request.get("conversation", request.get("id", number))),
-                text=request["text"],
-                button=request.get("button"),
+            replies = said(
+                Message(
+                    channel=request.get("channel", "sms"),
+                    sender=str(request.get("conversation", request.get("id", number))),
+                    text=request["text"],
+                    button=request.get("button"),
+                )
             )
-            replies = loop.run_until_complete(assistant.reply(incoming))
             answer = {
                 "id": request.get("id"),
                 "replies": [reply.as_dict() for reply in replies],
@@ -152,13 +161,13 @@ def ask(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         return 0
     if options.text is not None:
-        _show(loop.run_until_complete(assistant.reply(Incoming(options.channel, "terminal", options.text))))
+        _show(said(Message(options.channel, "terminal", options.text)))
         return 0
     print("Write a message, an empty line to end.")
     for line in sys.stdin:
         if not line.strip():
             break
-        _show(loop.run_until_complete(assistant.reply(Incoming(options.channel, "terminal", line.rstrip("\n")))))
+        _show(said(Message(options.channel, "terminal", line.rstrip("\n"))))
     return 0
 
 

@@ -137,9 +137,10 @@ class CatalogueWords(NaturalLanguageGenerator):
     async def generate(
         self, utter_action: str, tracker: DialogueStateTracker, output_channel: str, **kwargs: Any
     ) -> dict[str, Any] | None:
-        """The reply as Rasa carries it: its text, and itself whole under `custom`."""
+        """The reply as Rasa carries it: its text for `rasa shell`, and its plan under `custom` for our channels."""
         plan: Mapping[str, Any] | None = kwargs.get("plan")
         if plan is None:
             return None
-        reply = render(plan, self._words or loaded())
-        return {"text": reply.text, "custom": {"reply": reply.as_dict(), "more": reply.more}}
+        # Our own channels render when they have kept the turn, and again for a repeat (bot/desk.py).
+        text = "" if output_channel == "collected" else render(plan, self._words or loaded()).text
+        return {"text": text, "custom": {"plan": dict(plan)}}

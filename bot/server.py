@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import socket
 import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
+from rasa.core.channels.channel import InputChannel
 from sanic import Sanic
 from sanic.exceptions import SanicException
 from sanic.request import Request
@@ -16,7 +18,12 @@ from sanic.response import HTTPResponse, text
 
 from bot.assistant import Assistant, Incoming
 from bot.channels.web.channel import HEADERS, WebChannel
-from bot.settings import SettingError, settings
+from bot.desk import Desk
+from bot.privacy.keys import day_keys, subkey
+from bot.privacy.pseudonyms import Pseudonyms
+from bot.privacy.store import Store
+from bot.privacy.store_file import FileStore
+from bot.settings import LOCAL, SettingError, Settings, settings
 
 logger = logging.getLogger(__name__)
 BODY_BYTES = 16_384
@@ -28,17 +35,13 @@ GOLDEN = ("can the police ask for my papers", "police_questions")
 
 
 async def golden(assistant: Assistant) -> bool:
-    """Whether the known message gets the known reply, on a conversation of its own that nothing keeps."""
-    key = f"ready-{secrets.token_hex(8)}"
-    try:
-        replies = await assistant.reply(Incoming("web", key, GOLDEN[0]))
-        return bool(replies) and replies[0].topic == GOLDEN[1]
-    finally:
-        assistant.records.forget(key)
+    """Whether the known message gets the known reply, by the engine itself: no store, counter or limit sees it."""
+    outcome = await assistant.turn(Incoming("web", f"ready-{secrets.token_hex(8)}", GOLDEN[0]), None)
+    return outcome.plans[0]["topic"] == GOLDEN[1] and bool(assistant.render(outcome.plans)[0].text)
 
 
-def application(assistant: Assistant, origins: tuple[str, ...] = ()) -> Sanic:
-    """The web application: the chat, health and readiness, and nothing else."""
+def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
+    """The web application: the channels' addresses, health and readiness, and nothing else."""
     app = Sanic(f"outreach-{secrets.token_hex(4)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = BODY_BYTES
     app.config.REQUEST_TIMEOUT = BODY_SECONDS
@@ -46,12 +49,16 @@ def application(assistant: Assistant, origins: tuple[str, ...] = ()) -> Sanic:
     app.config.KEEP_ALIVE_TIMEOUT = 15
     app.config.ACCESS_LOG = False
     app.config.FALLBACK_ERROR_FORMAT = "text"
-    web = WebChannel(assistant, origins)
 
     async def unused(message: object) -> None:
         return None
 
-    app.blueprint(web.blueprint(unused), url_prefix=web.url_prefix())  # type: ignore[arg-type]
+    for channel in channels:
+        app.blueprint(channel.blueprint(unused), url_prefix=channel.url_prefix())  # type: ignore[arg-type]
+        for moment, name in (("before_server_start", "start"), ("before_server_stop", "stop")):
+            listener = getattr(channel, name, None)
+            if listener:
+                app.register_listener(_listening(listener), moment)
     app.ctx.ready = False
 
     @app.get("/health")
@@ -76,18 +83,47 @@ def application(assistant: Assistant, origins: tuple[str, ...] = ()) -> Sanic:
 
     @app.before_server_start
     async def first_look(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
-        app.ctx.ready = await golden(assistant)
+        app.ctx.ready = await golden(desk.assistant)
 
     async def keep_looking(app: Sanic) -> None:
         while True:
             await asyncio.sleep(READY_EVERY)
-            app.ctx.ready = await golden(assistant)
-            sweep = getattr(assistant.records, "sweep", None)
-            if sweep:
-                sweep()
+            app.ctx.ready = await golden(desk.assistant)
+            await desk.sweep()
 
     app.add_task(keep_looking)  # type: ignore[arg-type]
+
+    @app.after_server_stop
+    async def let_go(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        desk.close()
+
     return app
+
+
+def _listening(call: Callable[[], Awaitable[None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def listener(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        await call()
+
+    return listener
+
+
+def open_store(own: Settings) -> Store:
+    """The store that the settings name: a file in OUTREACH_DATA, or Redis for several servers.
+
+    Raises:
+        StoreError: when it cannot be used.
+    """
+    return FileStore(own.data, own)
+
+
+def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
+    """The channels whose keys are set; one line about each that is off."""
+    channels: list[InputChannel] = [WebChannel(desk, own.chat_origins)]
+    if own.twilio is None:
+        print("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).", flush=True)
+    if own.telegram is None:
+        print("Telegram is off: no key is set (TELEGRAM_TOKEN).", flush=True)
+    return channels
 
 
 def _free(port: int, host: str) -> bool:
@@ -108,11 +144,7 @@ def run(port: int, started: float) -> int:
         started: `time.monotonic()` when the command began.
     """
     own = settings()
-    host = os.environ.get("OUTREACH_HOST") or "127.0.0.1"
-    if host not in ("127.0.0.1", "localhost", "::1") and not own.organisation.set_up:
-        raise SettingError(
-            "OUTREACH_HOST is not localhost, but bot/organisation.yml does not say who runs the service; fill it in first"
-        )
+    host = own.host
     if not _free(port, host):
         raise SettingError(f"port {port} is taken; choose another with --port")
     import structlog
@@ -126,16 +158,16 @@ def run(port: int, started: float) -> int:
     catalogues.compile_all(knowledge())
     catalogues.require_urgent(knowledge())
     print("Loading ...", flush=True)
-    assistant = Assistant.load()
-    origins = tuple(os.environ.get("CHAT_ORIGINS", "").split())
-    app = application(assistant, origins)
+    store = open_store(own)
+    lasting = subkey(own.secret, "opt-out") if own.secret else None
+    desk = Desk(Assistant.load(), store, Pseudonyms(day_keys(own.data, own.keys), lasting))
     if not own.organisation.set_up:
         print("Nobody is set up as running this service (bot/organisation.yml): localhost only.", flush=True)
-    print("SMS and Telegram are off: no keys are set.", flush=True)
+    app = application(desk, open_channels(desk, own))
 
     @app.after_server_start
     async def tell(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
-        shown = "localhost" if host in ("127.0.0.1", "::1") else host
+        shown = "localhost" if host in LOCAL else host
         if app.ctx.ready:
             print(f"Ready after {time.monotonic() - started:.0f} s: http://{shown}:{port}/chat", flush=True)
         else:

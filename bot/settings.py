@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,36 @@ class SettingError(ValueError):
 
 
 @dataclass(frozen=True)
+class Twilio:
+    """The account that carries SMS and WhatsApp."""
+
+    account: str
+    """TWILIO_ACCOUNT_SID."""
+    token: str = field(repr=False)
+    """TWILIO_AUTH_TOKEN: signs what Twilio sends us."""
+    number: str
+    """TWILIO_NUMBER, in E.164: +13055550100."""
+    opt_out: str = "twilio"
+    """SMS_OPT_OUT: who answers the carriers' own words STOP, START and HELP: twilio or app."""
+    delete_after: int = 0
+    """TWILIO_DELETE_AFTER: minutes after delivery until a message is deleted at Twilio; 0 leaves it there."""
+    api: str = "https://api.twilio.com"
+    """TWILIO_API: another address only in tests."""
+
+
+@dataclass(frozen=True)
+class Telegram:
+    """The bot on Telegram."""
+
+    token: str = field(repr=False)
+    """TELEGRAM_TOKEN, from @BotFather. It is part of every address that is called: no log may hold one."""
+    secret_token: str = field(default="", repr=False)
+    """TELEGRAM_SECRET_TOKEN: comes back with every update; empty when polling."""
+    api: str = "https://api.telegram.org"
+    """TELEGRAM_API: another address only in tests."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What an operator can set."""
 
@@ -35,6 +67,27 @@ class Settings:
     """CONTEXT_MINUTES: after so many idle minutes topics, choices and MORE are forgotten."""
     sensitive_minutes: int = 10
     """SENSITIVE_MINUTES: the same after abuse, trafficking or crisis."""
+    host: str = "127.0.0.1"
+    """OUTREACH_HOST: the address to listen on."""
+    secret: str = field(default="", repr=False)
+    """OUTREACH_SECRET: lasting keys come from it; at least 32 characters."""
+    keys: Path | None = None
+    """OUTREACH_KEYS: a folder on a tmpfs for the daily keys; /dev/shm when left out."""
+    public_url: str = ""
+    """PUBLIC_URL: how the world reaches this server, https, without a path at its end."""
+    twilio: Twilio | None = None
+    telegram: Telegram | None = None
+    chat_origins: tuple[str, ...] = ()
+    """CHAT_ORIGINS: sites that may show the chat in a frame."""
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    """TRUSTED_PROXIES: networks whose X-Forwarded-For is believed."""
+    redis_url: str = field(default="", repr=False)
+    """REDIS_URL: where several servers keep things together."""
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in LOCAL and not self.public_url
 
 
 def _whole_number(name: str, default: int, least: int, most: int) -> int:
@@ -44,6 +97,99 @@ def _whole_number(name: str, default: int, least: int, most: int) -> int:
     if not text.isdigit() or not least <= int(text) <= most:
         raise SettingError(f"{name} is {text!r}; write a whole number from {least} to {most}")
     return int(text)
+
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+LEAST_SECRET = 32
+_ORIGIN = re.compile(r"^https?://[a-z0-9.-]+(:\d{1,5})?$", re.IGNORECASE)
+_E164 = re.compile(r"^\+[1-9]\d{7,14}$")
+_TELEGRAM_TOKEN = re.compile(r"^\d{5,12}:[\w-]{30,}$")
+_TELEGRAM_SECRET = re.compile(r"^[\w-]{16,256}$")
+
+
+def _text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def _public_url() -> str:
+    url = _text("PUBLIC_URL").rstrip("/")
+    if url and not _ORIGIN.match(url):
+        raise SettingError(
+            f"PUBLIC_URL is {url!r}; write the address without a path, for example https://chat.example.org"
+        )
+    if url.startswith("http://") and not re.match(r"http://(localhost|127\.0\.0\.1)(:|$)", url):
+        raise SettingError(f"PUBLIC_URL is {url!r}; messages must travel encrypted: write https://")
+    return url
+
+
+def _twilio(public_url: str, secret: str) -> Twilio | None:
+    names = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_NUMBER")
+    values = {name: _text(name) for name in names}
+    if not any(values.values()):
+        return None
+    missing = [name for name in names if not values[name]]
+    missing += [name for name, value in (("PUBLIC_URL", public_url), ("OUTREACH_SECRET", secret)) if not value]
+    if missing:
+        raise SettingError(f'SMS is half set: {", ".join(missing)} is missing (docs/operators.md, "SMS and WhatsApp")')
+    if not _E164.match(values["TWILIO_NUMBER"]):
+        raise SettingError(f"TWILIO_NUMBER is {values['TWILIO_NUMBER']!r}; write it like +13055550100")
+    opt_out = _text("SMS_OPT_OUT", "twilio")
+    if opt_out not in ("twilio", "app"):
+        raise SettingError(f"SMS_OPT_OUT is {opt_out!r}; write twilio or app (docs/operators.md)")
+    return Twilio(
+        account=values["TWILIO_ACCOUNT_SID"],
+        token=values["TWILIO_AUTH_TOKEN"],
+        number=values["TWILIO_NUMBER"],
+        opt_out=opt_out,
+        delete_after=_whole_number("TWILIO_DELETE_AFTER", 0, 0, 7 * 24 * 60),
+        api=_text("TWILIO_API", Twilio.api).rstrip("/"),
+    )
+
+
+def _telegram(public_url: str) -> Telegram | None:
+    token, secret_token = _text("TELEGRAM_TOKEN"), _text("TELEGRAM_SECRET_TOKEN")
+    if not token and not secret_token:
+        return None
+    if not token:
+        raise SettingError('Telegram is half set: TELEGRAM_TOKEN is missing (docs/operators.md, "Telegram")')
+    if not _TELEGRAM_TOKEN.match(token):
+        raise SettingError(
+            "TELEGRAM_TOKEN is not like the one that @BotFather gives (numbers, a colon, 35 signs); copy it again"
+        )
+    if public_url and not _TELEGRAM_SECRET.match(secret_token):
+        raise SettingError(
+            "TELEGRAM_SECRET_TOKEN is missing or not 16 to 256 letters, digits, _ or -: with PUBLIC_URL set Telegram must prove itself"
+        )
+    return Telegram(token, secret_token, api=_text("TELEGRAM_API", Telegram.api).rstrip("/"))
+
+
+def _secret() -> str:
+    secret = _text("OUTREACH_SECRET")
+    if secret and (len(secret) < LEAST_SECRET or len(set(secret)) < 10 or "change" in secret.lower()):
+        raise SettingError(
+            f"OUTREACH_SECRET is too short or an example; make one of {LEAST_SECRET} signs or more with: openssl rand -base64 48"
+        )
+    return secret
+
+
+def _origins() -> tuple[str, ...]:
+    origins = tuple(origin.rstrip("/") for origin in os.environ.get("CHAT_ORIGINS", "").split())
+    for origin in origins:
+        if not _ORIGIN.match(origin):
+            raise SettingError(f"CHAT_ORIGINS: {origin!r} is no site; write for example https://www.example.org")
+    return origins
+
+
+def _proxies() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    found = []
+    for text in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split():
+        try:
+            found.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            raise SettingError(
+                f"TRUSTED_PROXIES: {text!r} is no address or network; write for example 10.0.0.0/8"
+            ) from None
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=1)
@@ -57,10 +203,32 @@ def settings() -> Settings:
     file = default_path()
     if os.environ.get("OUTREACH_ORGANISATION") and not file.exists():
         raise SettingError(f"OUTREACH_ORGANISATION is {str(file)!r}, but there is no such file")
-    return Settings(
+    public_url, secret = _public_url(), _secret()
+    keys = _text("OUTREACH_KEYS")
+    own = Settings(
         data=Path(os.environ.get("OUTREACH_DATA") or ROOT / "var"),
         retention_hours=_whole_number("RETENTION_HOURS", 24, 1, 168),
         organisation=read_organisation(file),
         context_minutes=_whole_number("CONTEXT_MINUTES", 30, 1, 24 * 60),
         sensitive_minutes=_whole_number("SENSITIVE_MINUTES", 10, 1, 24 * 60),
+        host=_text("OUTREACH_HOST", "127.0.0.1"),
+        secret=secret,
+        keys=Path(keys) if keys else None,
+        public_url=public_url,
+        twilio=_twilio(public_url, secret),
+        telegram=_telegram(public_url),
+        chat_origins=_origins(),
+        trusted_proxies=_proxies(),
+        redis_url=_text("REDIS_URL"),
     )
+    if own.local:
+        return own
+    if not own.organisation.set_up:
+        raise SettingError(
+            "OUTREACH_HOST or PUBLIC_URL lets others in, but bot/organisation.yml does not say who runs the service; fill it in first"
+        )
+    if not secret:
+        raise SettingError(
+            "OUTREACH_SECRET is missing: without it the server answers on localhost only. Make one: openssl rand -base64 48"
+        )
+    return own

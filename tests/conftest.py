@@ -39,7 +39,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def assistant() -> Any:
-    """The loaded assistant, records in memory."""
+    """The loaded assistant."""
     import logging
 
     import structlog
@@ -51,15 +51,25 @@ def assistant() -> Any:
 
 
 @pytest.fixture
-def talk(assistant: Any) -> Callable[..., list[Any]]:
+def desk(assistant: Any) -> Any:
+    """A desk of the test's own as `outreach ask` has it: everything in memory, no limits."""
+    from bot.desk import Desk
+    from bot.privacy.store import MemoryStore
+    from bot.settings import Settings
+
+    return Desk(assistant, MemoryStore(Settings(data=Path("var"), retention_hours=24)), counting=False, repeats=False)
+
+
+@pytest.fixture
+def talk(desk: Any) -> Callable[..., list[Any]]:
     """Say something in a conversation of its own: talk(text, channel=..., conversation=..., button=...)."""
-    from bot.assistant import Incoming
+    from bot.desk import Message
 
     own = f"test-{next(_numbers)}"
     loop = asyncio.new_event_loop()
 
     def say(text: str, channel: str = "sms", conversation: str = own, **more: Any) -> list[Any]:
-        return loop.run_until_complete(assistant.reply(Incoming(channel, conversation, text, **more)))
+        return loop.run_until_complete(desk.answer(Message(channel, conversation, text, **more))).replies
 
     return say
 

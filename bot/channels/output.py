@@ -1,4 +1,4 @@
-"""Collects a turn's replies whole. Rasa's own CollectingOutputChannel drops what is not text."""
+"""Collects a turn's plans. Rasa's own CollectingOutputChannel drops what is not text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Any
 
 from rasa.core.channels.channel import OutputChannel
 
-from bot.nlg import Reply
 
-
-class CollectedReplies(OutputChannel):
-    """Receives what the assistant says in one turn."""
+class CollectedPlans(OutputChannel):
+    """Receives what the assistant says in one turn, as ids and values; bot/nlg.py has the words."""
 
     def __init__(self) -> None:
-        self.replies: list[Reply] = []
+        self.plans: list[dict[str, Any]] = []
 
     @classmethod
     def name(cls) -> str:
@@ -21,7 +19,7 @@ class CollectedReplies(OutputChannel):
         return "collected"
 
     async def send_response(self, recipient_id: str, message: dict[str, Any]) -> None:
-        """Keep the reply that bot/nlg.py made."""
+        """Keep the plan that bot/nlg.py hands through."""
         custom = message.get("custom") or {}
-        if "reply" in custom:
-            self.replies.append(Reply(**custom["reply"], more=custom["more"]))
+        if "plan" in custom:
+            self.plans.append(custom["plan"])

@@ -1,44 +1,46 @@
-"""Names under which conversations are kept: nobody can go from a name back to a sender.
-
-HMAC-SHA256 of channel and sender under 32 random bytes that are new every day and live in this process's
-memory only. Today's and yesterday's key exist; a conversation found under yesterday's moves to today's.
-"""
+"""Names under which conversations, messages and opt-outs are kept: nobody can go from a name back to a sender."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import hmac
-import secrets
 
 from actions import clock
+from bot.privacy.keys import DayKeys, MemoryKeys
+
+
+def _name(key: bytes, *parts: str) -> str:
+    return hmac.new(key, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
 
 
 class Pseudonyms:
-    """Makes pseudonyms under today's key."""
+    """HMAC-SHA256 of channel and sender under a key that is new every day (bot/privacy/keys.py)."""
 
-    def __init__(self) -> None:
-        self._keys: dict[dt.date, bytes] = {}
-
-    def _key(self, day: dt.date) -> bytes:
-        today = clock.now().date()
-        for old in [known for known in self._keys if known < today - dt.timedelta(days=1)]:
-            del self._keys[old]
-        if day not in self._keys:
-            self._keys[day] = secrets.token_bytes(32)
-        return self._keys[day]
-
-    @staticmethod
-    def _name(key: bytes, channel: str, sender: str) -> str:
-        return hmac.new(key, f"{channel}\x1f{sender}".encode(), hashlib.sha256).hexdigest()
+    def __init__(self, keys: DayKeys | None = None, lasting: bytes | None = None) -> None:
+        """
+        Args:
+            keys: the daily keys; in this process's memory when left out.
+            lasting: the subkey for opt-outs; without one there are no opt-outs to look up.
+        """
+        self._keys = keys or MemoryKeys()
+        self._lasting = lasting
 
     def of(self, channel: str, sender: str) -> str:
-        """Today's pseudonym."""
-        return self._name(self._key(clock.now().date()), channel, sender)
+        """Today's name of a conversation."""
+        return _name(self._keys.key(clock.now().date()), channel, sender)
 
     def before(self, channel: str, sender: str) -> str | None:
         """Yesterday's, while its key exists."""
-        yesterday = clock.now().date() - dt.timedelta(days=1)
-        self._key(clock.now().date())
-        key = self._keys.get(yesterday)
-        return self._name(key, channel, sender) if key else None
+        key = self._keys.known(clock.now().date() - dt.timedelta(days=1))
+        return _name(key, channel, sender) if key else None
+
+    def message(self, channel: str, message_id: str) -> list[str]:
+        """Names of a provider's message, today's first: what was received before midnight is still known after."""
+        today = clock.now().date()
+        keys = [self._keys.key(today), self._keys.known(today - dt.timedelta(days=1))]
+        return [_name(key, channel, "message", message_id) for key in keys if key]
+
+    def opt_out(self, channel: str, sender: str) -> str | None:
+        """The lasting name under which an opt-out stands. It links to no conversation."""
+        return _name(self._lasting, channel, sender) if self._lasting else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from bot.settings import SENSITIVE_TOPICS, Settings
 
@@ -35,84 +35,52 @@ def rounded(moment: dt.datetime) -> dt.datetime:
     return moment - dt.timedelta(minutes=moment.minute % 10, seconds=moment.second, microseconds=moment.microsecond)
 
 
-def fresh(record: Record, now: dt.datetime, settings: Settings) -> Record | None:
+def fresh(record: Record, now: dt.datetime, settings: Settings, exact: dt.datetime | None = None) -> Record | None:
     """The record as it may still be used at `now`: None after the long clock, without context after the short one.
 
-    Idle time is counted from the rounded last use, so that a clock shows at most ten minutes less than it promises.
-    A clock that was set back counts as no time at all.
+    Args:
+        record: as kept, its last use rounded down to ten minutes.
+        now: the present.
+        settings: the clocks.
+        exact: the last use to the second, where this process still knows it. Without it (after a restart, or in
+            another process) idle time is counted from the rounded use, so that a clock ends up to ten minutes early
+            and never late.
+
+    A record from the future, which a clock set back makes of any record, is not used any more: it must not live longer.
     """
-    if record.used is None:
+    used = exact or record.used
+    if used is None:
         return record
-    idle = max(now - record.used, dt.timedelta(0))
+    idle = now - used
+    if idle < -ROUNDING:
+        return None
     if idle >= dt.timedelta(hours=settings.retention_hours):
         return None
     sensitive = SENSITIVE_TOPICS & set(record.last_topics)
     minutes = settings.sensitive_minutes if sensitive else settings.context_minutes
-    if idle >= dt.timedelta(minutes=minutes) + ROUNDING:
+    if idle >= dt.timedelta(minutes=minutes):
         return Record(language=record.language, introduced=record.introduced, used=record.used)
     return record
 
 
-class Records(Protocol):
-    """Where records are kept."""
-
-    def get(self, key: str) -> Record | None:
-        """The record under a pseudonym, None when there is none (any more)."""
-
-    def put(self, key: str, record: Record) -> None:
-        """Keep a record."""
-
-    def forget(self, key: str) -> None:
-        """Remove whatever stands under a pseudonym."""
+def has_context(record: Record) -> bool:
+    """Whether the short clock has anything to forget."""
+    return any(getattr(record, name) for name in CONTEXT)
 
 
-class MemoryRecords:
-    """Records in this process's memory only: gone when it stops."""
+def to_json(record: Record) -> dict[str, Any]:
+    """Plain values, without what is empty."""
+    made = {name: value for name, value in asdict(record).items() if value}
+    if record.used:
+        made["used"] = record.used.isoformat()
+    return made
 
-    def __init__(self, settings: Settings, most: int = 50_000):
-        """
-        Args:
-            settings: the clocks.
-            most: beyond so many conversations the longest unused is dropped.
-        """
-        self.settings = settings
-        self.most = most
-        self._records: dict[str, Record] = {}
 
-    def get(self, key: str) -> Record | None:
-        """The record, as fresh as the clocks allow."""
-        from actions import clock
+def from_json(stored: dict[str, Any]) -> Record:
+    """What `to_json` made.
 
-        record = self._records.get(key)
-        if record is None:
-            return None
-        usable = fresh(record, clock.now(), self.settings)
-        if usable is None:
-            self.forget(key)
-        return usable
-
-    def put(self, key: str, record: Record) -> None:
-        """Keep a record, stamped with the rounded present."""
-        from actions import clock
-
-        record.used = rounded(clock.now())
-        self._records.pop(key, None)
-        self._records[key] = record
-        while len(self._records) > self.most:
-            self._records.pop(next(iter(self._records)))
-
-    def forget(self, key: str) -> None:
-        """Remove a record."""
-        self._records.pop(key, None)
-
-    def sweep(self) -> int:
-        """Remove what has expired; how many."""
-        from actions import clock
-
-        gone = [key for key, record in self._records.items() if fresh(record, clock.now(), self.settings) is None]
-        for key in gone:
-            self.forget(key)
-        return len(gone)
-
-    def __len__(self) -> int:
-        return len(self._records)
+    Raises:
+        TypeError, ValueError: when it is not that.
+    """
+    used = stored.get("used")
+    return Record(**{**stored, "used": dt.datetime.fromisoformat(used) if used else None})

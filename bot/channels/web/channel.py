@@ -10,8 +10,6 @@ import html
 import json
 import re
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,21 +18,12 @@ from sanic import Blueprint
 from sanic.request import Request
 from sanic.response import HTTPResponse, empty, raw, text
 
-from bot.assistant import Assistant, Incoming
-from bot.channels.shape import SHAPES, shape
 from bot.channels.web import build
-from bot.nlg import Reply
-from bot.nlu import language as languages
-from bot.nlu import safety
-from bot.privacy.pseudonyms import Pseudonyms
-from bot.queues import Busy, Queues
+from bot.desk import Desk, Message
 from bot.words import LANGUAGES
 
 LONGEST_TEXT = 8000
 """Characters; the page itself stops at 1000. Of more than 2,400 the assistant reads both ends (bot/nlu/safety.py)."""
-REPLAY_SECONDS = 120
-"""So long the replies to a message are kept in memory for a repeat of it."""
-MOST_REPLAYS = 2000
 _ID = re.compile(r"^[\w.-]{1,64}$")
 _SESSION = re.compile(r"^[\w-]{32}$")
 
@@ -68,18 +57,16 @@ def wanted_language(request: Request) -> str:
 class WebChannel(InputChannel):
     """Serves the chat."""
 
-    def __init__(self, assistant: Assistant, origins: tuple[str, ...] = ()):
+    def __init__(self, desk: Desk, origins: tuple[str, ...] = ()):
         """
         Args:
-            assistant: answers.
+            desk: answers.
             origins: sites that may frame the chat (CHAT_ORIGINS).
         """
-        self.assistant = assistant
-        self.pseudonyms = Pseudonyms()
-        self.queues = Queues()
+        self.desk = desk
+        self.words = desk.assistant.words
         self._ancestors = " ".join(origins) or "'none'"
-        self._pages = {code: build.chat_document(assistant.words, code) for code in LANGUAGES}
-        self._replays: OrderedDict[tuple[str, str], tuple[float, dict[str, Any]]] = OrderedDict()
+        self._pages = {code: build.chat_document(self.words, code) for code in LANGUAGES}
 
     @classmethod
     def name(cls) -> str:
@@ -91,37 +78,6 @@ class WebChannel(InputChannel):
         return "/chat"
 
     # --- the conversation -----------------------------------------------------------------------
-
-    def _key(self, session: str) -> str:
-        """The pseudonym; a conversation under yesterday's key moves to today's."""
-        key = self.pseudonyms.of("web", session)
-        before = self.pseudonyms.before("web", session)
-        records = self.assistant.records
-        if before and records.get(key) is None:
-            record = records.get(before)
-            if record is not None:
-                records.put(key, record)
-                records.forget(before)
-        return key
-
-    def _replayed(self, key: str, message_id: str) -> dict[str, Any] | None:
-        stored = self._replays.get((key, message_id))
-        return stored[1] if stored and time.monotonic() - stored[0] < REPLAY_SECONDS else None
-
-    def _remember(self, key: str, message_id: str, body: dict[str, Any]) -> None:
-        now = time.monotonic()
-        self._replays[(key, message_id)] = (now, body)
-        while self._replays and (
-            len(self._replays) > MOST_REPLAYS or now - next(iter(self._replays.values()))[0] > REPLAY_SECONDS
-        ):
-            self._replays.popitem(last=False)
-
-    def _slow_down(self, message: str, language: str) -> list[Reply]:
-        """Danger first also then."""
-        urgent = safety.screen(message)
-        line = f"{urgent}/short" if urgent else "phrase/slow_down"
-        reply = Reply(self.assistant.words.line(line, language), language, urgent or "notice", urgent)
-        return [shape(reply, SHAPES["web"], self.assistant.words)]
 
     async def converse(
         self,
@@ -135,46 +91,20 @@ class WebChannel(InputChannel):
         """One turn: the answer's body."""
         known = session is not None and _SESSION.match(session) is not None
         token = session if known and session else secrets.token_urlsafe(24)
-        key = self._key(token)
-        replayed = self._replayed(key, message_id)
-        if replayed is not None:
-            return replayed
-        try:
-            async with self.queues.turn(key):
-                replayed = self._replayed(key, message_id)
-                if replayed is not None:
-                    return replayed
-                replies = await self.assistant.reply(Incoming("web", key, message, button, chosen, hint))
-                record = self.assistant.records.get(key)
-                body = self._body(token, replies, record.language if record else None)
-                if record is not None:
-                    self._remember(key, message_id, body)
-                else:
-                    self._drop_replays(key)
-                return body
-        except Busy:
-            language = languages.choose(languages.identify(message), chosen, hint)
-            return self._body(token, self._slow_down(message, language))
-
-    def _body(self, token: str, replies: list[Reply], language: str | None = None) -> dict[str, Any]:
+        # The page numbers its messages; only together with the session is that an id.
+        answer = await self.desk.answer(Message("web", token, message, f"{token}/{message_id}", button, chosen, hint))
         return {
             "v": 1,
             "session": token,
-            "expires_in": self.assistant.words.hours * 3600,
-            "lang": language or replies[-1].language,
-            "messages": [{"id": f"m{number}", **reply.as_dict()} for number, reply in enumerate(replies, 1)],
+            "expires_in": self.words.hours * 3600,
+            "lang": answer.language,
+            "messages": [{"id": f"m{number}", **reply.as_dict()} for number, reply in enumerate(answer.replies, 1)],
         }
 
-    def _drop_replays(self, key: str) -> None:
-        for stored in [stored for stored in self._replays if stored[0] == key]:
-            del self._replays[stored]
-
-    def end(self, session: str) -> None:
+    async def end(self, session: str) -> None:
         """Forget a conversation."""
         if _SESSION.match(session):
-            key = self._key(session)
-            self.assistant.records.forget(key)
-            self._drop_replays(key)
+            await self.desk.end("web", session)
 
     # --- HTTP -----------------------------------------------------------------------------------
 
@@ -225,7 +155,7 @@ class WebChannel(InputChannel):
         return body
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
-        """The routes. `on_new_message` is Rasa's way in; ours goes through the assistant, which loads the same model."""
+        """The routes. `on_new_message` is Rasa's way in; ours goes by the desk, which has the same model."""
         routes = Blueprint("chat")
 
         @routes.get("/")
@@ -261,12 +191,12 @@ class WebChannel(InputChannel):
             except (ValueError, TypeError, KeyError, RecursionError):
                 return self._json({"error": "bad_request", "field": "session", "messages": []}, 400)
             if isinstance(session, str):
-                self.end(session)
+                await self.end(session)
             return empty(204, headers=HEADERS)
 
         @routes.get("/basic")
         async def basic(request: Request) -> HTTPResponse:
-            return self._page(build.basic_document(self.assistant.words, wanted_language(request)))
+            return self._page(build.basic_document(self.words, wanted_language(request)))
 
         @routes.post("/basic")
         async def basic_say(request: Request) -> HTTPResponse:
@@ -274,7 +204,7 @@ class WebChannel(InputChannel):
             message = (form.get("text") or "")[:LONGEST_TEXT]
             language = str(form.get("l")) if form.get("l") in LANGUAGES else "en"
             if not message.strip():
-                return self._page(build.basic_document(self.assistant.words, language, "", form.get("session") or ""))
+                return self._page(build.basic_document(self.words, language, "", form.get("session") or ""))
             body = await self.converse(
                 form.get("session"), secrets.token_hex(8), message, form.get("button"), None, language
             )
@@ -282,6 +212,6 @@ class WebChannel(InputChannel):
             for reply in body["messages"]:
                 paragraphs = "".join(f"<p>{html.escape(part)}</p>" for part in reply["text"].split("\n\n"))
                 log.append(f'<div class="entry {reply["kind"]}" lang="{reply["language"]}">{paragraphs}</div>')
-            return self._page(build.basic_document(self.assistant.words, body["lang"], "".join(log), body["session"]))
+            return self._page(build.basic_document(self.words, body["lang"], "".join(log), body["session"]))
 
         return routes

@@ -1,0 +1,343 @@
+"""The one way of a message, whatever channel it came by. A channel authenticates before and sends after; nothing in between is its own.
+
+    safety screen -> opt-out -> limit -> repeat? -> pseudonym -> queue -> engine -> one transaction -> words, shaped
+
+Danger is answered first whatever is limited, stopped or broken: the screen needs no model, no store and no queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from actions.answering import line, plan
+from bot.assistant import Assistant, Incoming, Plan, incident, notice, urgent
+from bot.channels.shape import SHAPES, shape
+from bot.nlg import Reply
+from bot.nlu import keywords as keywords_module
+from bot.nlu import language as languages
+from bot.nlu import safety
+from bot.privacy.limits import SENDER, Limiter
+from bot.privacy.pseudonyms import Pseudonyms
+from bot.privacy.records import Record
+from bot.privacy.store import Counted, Store, StoreError
+from bot.queues import Busy, Queues
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
+"""START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
+
+
+class Result(Enum):
+    """What became of a message."""
+
+    ANSWERED = "answered"
+    REPEATED = "repeated"
+    """The provider sent it again; the same replies."""
+    LIMITED = "limited"
+    BUSY = "busy"
+    STOPPED = "stopped"
+    """The sender has stopped messages, or the carrier has answered: silence."""
+    FAILED = "failed"
+    """Answered with the fixed failure text."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a channel hands over once it knows that the provider sent it."""
+
+    channel: str
+    """sms, whatsapp, telegram or web."""
+    sender: str
+    """The address. Lives in memory for this message only."""
+    text: str = ""
+    id: str | None = None
+    """The provider's id of the message; None where there is none."""
+    button: str | None = None
+    language: str | None = None
+    """Chosen by the resident with the channel's own picker."""
+    hint: str | None = None
+    """What the channel guesses of the language."""
+    readable: bool = True
+    """False for pictures, voice, stickers, places: there is something, but no words."""
+    carrier_answered: bool = False
+    """The carrier itself has answered this STOP, START or HELP."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the channel sends."""
+
+    replies: list[Reply]
+    """Shaped for the channel, urgent first; empty means silence."""
+    result: Result
+    language: str | None = None
+    """The conversation's language after the turn."""
+    kept: bool = False
+    """Whether anything of the conversation is kept."""
+
+
+class Desk:
+    """Answers messages of all channels."""
+
+    def __init__(
+        self,
+        assistant: Assistant,
+        store: Store,
+        pseudonyms: Pseudonyms | None = None,
+        limiter: Limiter | None = None,
+        counting: bool = True,
+        repeats: bool = True,
+    ):
+        """
+        Args:
+            assistant: the engine.
+            store: what is kept.
+            pseudonyms: names; in this process's memory when left out.
+            limiter: per sender; the usual one when left out.
+            counting: whether turns go into the organisation's numbers.
+            repeats: whether messages are limited and the replies to a message id are kept; `outreach ask` does neither.
+        """
+        self.assistant = assistant
+        self.store = store
+        self.pseudonyms = pseudonyms or Pseudonyms()
+        self.limiter = limiter or Limiter(SENDER)
+        self.queues = Queues()
+        self.counting = counting
+        self.repeats = repeats
+        self._keywords = keywords_module.load()
+        # The texts that must come when words themselves fail; read now, so that a missing one stops the start.
+        self._fixed = {
+            (text_id, code): assistant.words.line(text_id, code)
+            for text_id in ("emergency/short", "crisis/short", "phrase/failure")
+            for code in languages.LANGUAGES
+        }
+        self._unsaved: dict[str, bool] = {}
+        # One thread: a store's calls keep their order, and a slow disk does not hold up other conversations' thinking.
+        self._thread = (
+            ThreadPoolExecutor(1, "store") if getattr(store, "path", None) or getattr(store, "url", None) else None
+        )
+
+    # --- the way ----------------------------------------------------------------------------------
+
+    async def answer(self, message: Message) -> Answer:
+        """The replies to one message. Never raises."""
+        danger = safety.screen(message.text)
+        try:
+            return await self._answer(message, danger)
+        except Exception as error:
+            incident(error, "at the desk")
+            return self._failed(message, danger)
+
+    async def _answer(self, message: Message, danger: str | None) -> Answer:
+        key = self.pseudonyms.of(message.channel, message.sender)
+        stopping = SHAPES[message.channel].stop_words
+        word = self._keywords.find(message.text) if stopping and danger is None else None
+        names = self.pseudonyms.message(message.channel, message.id) if message.id and self.repeats else []
+        if stopping:
+            stop_name = self.pseudonyms.opt_out(message.channel, message.sender)
+            if word and word[0] in ("stop", "start"):
+                return await self._stop_or_start(message, key, names, stop_name, word)
+            if stop_name and await self._is_stopped(stop_name):
+                if danger:
+                    return self._shaped(message, [urgent(danger, self._language(message, None))], Result.STOPPED)
+                if not word or word[0] not in ALLOWED_WHEN_STOPPED:
+                    return Answer([], Result.STOPPED)
+        if message.carrier_answered:
+            return Answer([], Result.STOPPED)
+        if self.repeats and not self.limiter.passes(key):
+            return self._limited(message, key, danger)
+        repeated = await self._repeated(message, names)
+        if repeated:
+            return repeated
+        try:
+            async with self.queues.turn(key):
+                # The first delivery may have been answered while this one waited.
+                return await self._repeated(message, names) or await self._turn(message, key, names)
+        except Busy:
+            language = self._language(message, None)
+            made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
+            return self._shaped(message, [made], Result.BUSY)
+
+    async def _turn(self, message: Message, key: str, names: Sequence[str]) -> Answer:
+        before: str | None = None
+        record: Record | None = None
+        try:
+            record = await self._do(self.store.get, key)
+            if record is None:
+                # Yesterday's name: the conversation moves over with this turn.
+                before = self.pseudonyms.before(message.channel, message.sender)
+                record = await self._do(self.store.get, before) if before else None
+                before = before if record else None
+        except StoreError as error:
+            incident(error, "while looking up a conversation")
+        if not message.readable and not message.text.strip():
+            language = self._language(message, record)
+            plans, after = [notice("phrase/cannot_read", language)], record
+        else:
+            incoming = Incoming(message.channel, key, message.text, message.button, message.language, message.hint)
+            outcome = await self.assistant.turn(incoming, record)
+            plans, after = outcome.plans, outcome.record
+        language = after.language if after and after.language else plans[-1]["language"]
+        # Words first: what cannot be said is not kept as having been said.
+        answer = self._shaped(message, plans, Result.ANSWERED, language)
+        kept = await self._commit(message, key, after, names, plans, before)
+        return Answer(answer.replies, answer.result, language, kept and after is not None)
+
+    async def _commit(
+        self,
+        message: Message,
+        key: str,
+        record: Record | None,
+        names: Sequence[str],
+        plans: Sequence[Plan],
+        before: str | None,
+    ) -> bool:
+        """Keep the turn; whether that worked. The resident is answered all the same: twice is better than never."""
+        counted = None
+        if self.counting:
+            topics = tuple(dict.fromkeys(made["topic"] or made["kind"] for made in plans))
+            counted = Counted(message.channel, plans[0]["language"], topics)
+        try:
+            await self._do(self.store.commit, key, record, names, plans, counted, before)
+        except StoreError as error:
+            incident(error, "while keeping a turn")
+            return False
+        return True
+
+    # --- what stands before the engine ------------------------------------------------------------
+
+    async def _stop_or_start(
+        self, message: Message, key: str, names: Sequence[str], stop_name: str | None, word: tuple[str, str]
+    ) -> Answer:
+        """STOP and START, whatever else is open: one confirmation from one side, then silence."""
+        repeated = await self._repeated(message, names)
+        if repeated:
+            return repeated
+        stops = word[0] == "stop"
+        record: Record | None = None
+        try:
+            record = await self._do(self.store.get, key)
+        except StoreError as error:
+            incident(error, "while looking up a conversation")
+        if stops and stop_name and await self._is_stopped(stop_name):
+            return Answer([], Result.STOPPED)
+        if stop_name:
+            await self._set_stopped(stop_name, stops)
+        language = (record.language if record else None) or word[1]
+        text = "opt_out/short" if stops else "opt_out/resumed"
+        plans = [plan("service", "opt_out", language, [[line(text)]])]
+        after = None if stops else (record or Record(language=language))
+        await self._commit(message, key, after, names, plans, self.pseudonyms.before(message.channel, message.sender))
+        if message.carrier_answered:
+            return Answer([], Result.STOPPED)
+        return self._shaped(message, plans, Result.ANSWERED, language)
+
+    async def _is_stopped(self, name: str) -> bool:
+        if name in self._unsaved:
+            return self._unsaved[name]
+        try:
+            return await self._do(self.store.opted_out, name)
+        except StoreError as error:
+            # Who wrote to us just now gets an answer: silence towards somebody in need is the worse mistake.
+            incident(error, "while looking up an opt-out")
+            return False
+
+    async def _set_stopped(self, name: str, out: bool) -> None:
+        """Keep an opt-out; where the store cannot, this process does until it can."""
+        self._unsaved[name] = out
+        await self.save_opt_outs()
+
+    async def save_opt_outs(self) -> None:
+        """Write the opt-outs that the store could not take before."""
+        for name, out in list(self._unsaved.items()):
+            try:
+                await self._do(self.store.set_opted_out, name, out)
+            except StoreError as error:
+                incident(error, "while keeping an opt-out; it is kept in memory and tried again")
+                return
+            self._unsaved.pop(name, None)
+
+    def _limited(self, message: Message, key: str, danger: str | None) -> Answer:
+        language = self._language(message, None)
+        if danger:
+            told = self.limiter.urgent_now(key)
+            return (
+                self._shaped(message, [urgent(danger, language)], Result.LIMITED)
+                if told
+                else Answer([], Result.LIMITED)
+            )
+        if self.limiter.first_refusal(key):
+            return self._shaped(message, [notice("phrase/slow_down", language)], Result.LIMITED)
+        return Answer([], Result.LIMITED)
+
+    async def _repeated(self, message: Message, names: Sequence[str]) -> Answer | None:
+        if not names:
+            return None
+        try:
+            plans = await self._do(self.store.handled, names)
+        except StoreError as error:
+            incident(error, "while looking for a repeat")
+            return None
+        if plans is None:
+            return None
+        answer = self._shaped(message, plans, Result.REPEATED)
+        return Answer([] if message.carrier_answered else answer.replies, answer.result, answer.language, True)
+
+    # --- small --------------------------------------------------------------------------------------
+
+    async def end(self, channel: str, sender: str) -> None:
+        """Forget a conversation at once."""
+        for key in (self.pseudonyms.of(channel, sender), self.pseudonyms.before(channel, sender)):
+            if key:
+                try:
+                    await self._do(self.store.forget, key)
+                except StoreError as error:
+                    incident(error, "while forgetting a conversation")
+
+    async def sweep(self) -> None:
+        """What is due every minute: expired conversations go, opt-outs that could not be written are tried again."""
+        await self.save_opt_outs()
+        try:
+            await self._do(self.store.sweep)
+        except StoreError as error:
+            incident(error, "while sweeping")
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._thread:
+            self._thread.shutdown(wait=True)
+        self.store.close()
+
+    async def _do(self, call: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            return call(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    def _failed(self, message: Message, danger: str | None) -> Answer:
+        """When everything behind failed: danger first, then 911 and the hotline, from texts that were read at the start."""
+        try:
+            language = self._language(message, None)
+        except Exception as error:
+            incident(error, "while looking at a language")
+            language = "en"
+        replies = [Reply(self._fixed[f"{danger}/short", language], language, danger, danger)] if danger else []
+        replies.append(Reply(self._fixed["phrase/failure", language], language, "notice", None))
+        form = SHAPES[message.channel]
+        return Answer([shape(reply, form, self.assistant.words) for reply in replies], Result.FAILED, language)
+
+    @staticmethod
+    def _language(message: Message, record: Record | None) -> str:
+        before = message.language or (record.language if record else None)
+        return languages.choose(languages.identify(message.text), before, message.hint)
+
+    def _shaped(self, message: Message, plans: Sequence[Plan], result: Result, language: str | None = None) -> Answer:
+        form = SHAPES[message.channel]
+        replies = [shape(reply, form, self.assistant.words) for reply in self.assistant.render(plans)]
+        return Answer(replies, result, language or plans[-1]["language"], False)

@@ -1,0 +1,149 @@
+"""Keys: new ones every day for pseudonyms, lasting ones for opt-outs. None of them is ever inside OUTREACH_DATA.
+
+The daily keys lie on a tmpfs, memory that looks like a folder: they survive a killed process, but not a machine that is
+carried away. Where there is no tmpfs they live in this process alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from actions import clock
+
+KEY_BYTES = 32
+SHM = Path("/dev/shm")  # noqa: S108 - a tmpfs on every Linux, and the reason is that nothing of it reaches a disk
+KEPT_DAYS = 1
+"""Today's key and the last one exist; a conversation found under the last one moves over."""
+
+
+def subkey(secret: str, purpose: str) -> bytes:
+    """A key of its own for each purpose, from OUTREACH_SECRET (HKDF-SHA256, RFC 5869).
+
+    >>> subkey("x" * 32, "opt-out") == subkey("x" * 32, "ready")
+    False
+    """
+    derive = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=f"outreach/{purpose}".encode())
+    return derive.derive(secret.encode())
+
+
+class DayKeys(Protocol):
+    """Where the daily keys are."""
+
+    def key(self, day: dt.date) -> bytes:
+        """The key of a day, made on its first use."""
+
+    def known(self, day: dt.date) -> bytes | None:
+        """The key of a day, None when it never existed or is gone."""
+
+
+class MemoryKeys:
+    """Daily keys in this process only."""
+
+    def __init__(self) -> None:
+        self._keys: dict[dt.date, bytes] = {}
+
+    def _drop_old(self) -> None:
+        today = clock.now().date()
+        for old in [day for day in self._keys if day < today - dt.timedelta(days=KEPT_DAYS)]:
+            del self._keys[old]
+
+    def key(self, day: dt.date) -> bytes:
+        """The key of a day, made on its first use."""
+        self._drop_old()
+        if day not in self._keys:
+            self._keys[day] = secrets.token_bytes(KEY_BYTES)
+        return self._keys[day]
+
+    def known(self, day: dt.date) -> bytes | None:
+        """The key of a day, None when it never existed or is gone."""
+        self._drop_old()
+        return self._keys.get(day)
+
+
+class TmpfsKeys(MemoryKeys):
+    """Daily keys in one file on a tmpfs, readable by this user only."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            stored = json.loads(self.path.read_text("utf-8"))
+            self._keys = {dt.date.fromisoformat(day): bytes.fromhex(key) for day, key in stored.items()}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError):
+            # Unreadable keys are no keys: conversations begin anew, nobody is found under a wrong name.
+            self._keys = {}
+        self._drop_old()
+
+    def key(self, day: dt.date) -> bytes:
+        """The key of a day; made and written on its first use."""
+        before = set(self._keys)
+        made = super().key(day)
+        if set(self._keys) != before:
+            self._write()
+        return made
+
+    def _write(self) -> None:
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        text = json.dumps({day.isoformat(): key.hex() for day, key in self._keys.items()})
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(self.path)
+
+
+def on_tmpfs(folder: Path, mounts: str = "/proc/mounts") -> bool:
+    """Whether a folder lies in memory: its nearest mount is a tmpfs or ramfs."""
+    try:
+        rows = [row.split() for row in Path(mounts).read_text("utf-8").splitlines()]
+    except OSError:
+        return False
+    where = str(folder.resolve())
+    inside = [
+        (len(row[1]), row[2])
+        for row in rows
+        if len(row) > 2 and (where == row[1] or where.startswith(row[1].rstrip("/") + "/"))
+    ]
+    return bool(inside) and max(inside)[1] in ("tmpfs", "ramfs")
+
+
+def day_keys(data: Path, folder: Path | None = None) -> DayKeys:
+    """The daily keys of the service whose data lie in `data`.
+
+    Args:
+        data: OUTREACH_DATA; two services on one machine have keys of their own.
+        folder: OUTREACH_KEYS, a folder on a tmpfs; /dev/shm where it is one.
+
+    Raises:
+        ValueError: when `folder` is named and is not on a tmpfs: the keys would lie on a disk.
+    """
+    if folder is not None and not on_tmpfs(folder):
+        raise ValueError(
+            f"OUTREACH_KEYS is {str(folder)!r}, which is not on a tmpfs; keys on a disk can be carried away"
+        )
+    folder = folder or (SHM if on_tmpfs(SHM) else None)
+    if folder is None:
+        return MemoryKeys()
+    name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+    own = folder / f"outreach-{os.getuid()}-{name}"
+    with contextlib.suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    status = own.lstat()
+    if status.st_uid != os.getuid() or own.is_symlink():
+        # Somebody else made it first: what is theirs is not ours to trust.
+        return MemoryKeys()
+    return TmpfsKeys(own / "keys.json")

@@ -1,0 +1,251 @@
+"""The store as one file on one machine: SQLite with secure delete, in OUTREACH_DATA.
+
+No table has row numbers, so that nothing tells in which order people wrote. Deleted content is overwritten with zeros
+(https://www.sqlite.org/pragma.html#pragma_secure_delete), and the write-ahead log, which holds older pages, is emptied
+after each deletion and each sweep.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from actions import clock
+from bot.privacy.records import Record, from_json, has_context, rounded, to_json
+from bot.privacy.store import (
+    REPEAT_HOURS,
+    Clocks,
+    Counted,
+    Counts,
+    Plan,
+    StoreError,
+    day_cell,
+    topic_cells,
+)
+from bot.settings import Settings
+
+NAME = "outreach.db"
+BUSY_SECONDS = 5
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS conversations (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replies
+  (message TEXT PRIMARY KEY, conversation TEXT NOT NULL, plans TEXT NOT NULL, used TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS replies_of ON replies (conversation);
+CREATE TABLE IF NOT EXISTS opt_outs (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS topics
+  (month TEXT, language TEXT, channel TEXT, topic TEXT, n INTEGER NOT NULL, PRIMARY KEY (month, language, channel, topic)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS days (day TEXT, channel TEXT, n INTEGER NOT NULL, PRIMARY KEY (day, channel)) WITHOUT ROWID;
+"""
+
+
+class FileStore:
+    """Everything in one SQLite file."""
+
+    def __init__(self, folder: Path, settings: Settings, durable: bool = True):
+        """Open or make the file.
+
+        Args:
+            folder: OUTREACH_DATA.
+            settings: the clocks.
+            durable: each commit reaches the disk before it is answered (synchronous=FULL); without it a power cut
+                may lose the last moments, a killed process none.
+
+        Raises:
+            StoreError: when it cannot be opened, is damaged, or another server uses it.
+        """
+        self.path = folder / NAME
+        self._clocks = Clocks(settings)
+        self._lock: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_file(folder)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self.path.chmod(0o600)
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._db.execute("PRAGMA temp_store = MEMORY")
+            self._db.executescript(SCHEMA)
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if found[0] != "ok":
+                raise sqlite3.DatabaseError("quick_check")
+        except sqlite3.DatabaseError as error:
+            self._unlock()
+            raise StoreError(
+                f"{self.path} cannot be used ({type(error).__name__}): it is damaged or no database. Move it away; a new one is "
+                "made, conversations begin anew, but opt-outs are lost: restore them from the last good copy (docs/runbook.md)"
+            ) from None
+        except OSError as error:
+            self._unlock()
+            raise StoreError(
+                f"{folder} cannot be used ({error.strerror}); OUTREACH_DATA must be a folder of your own"
+            ) from None
+
+    def _lock_file(self, folder: Path) -> None:
+        """One server a store: two would not know of each other's turns."""
+        import fcntl
+
+        self._lock = os.open(folder / "outreach.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._unlock()
+            raise StoreError(
+                f"another server uses {folder}; stop it, or set OUTREACH_DATA to another folder, or REDIS_URL for several servers"
+            ) from None
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and every fault as a StoreError."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path}: {type(error).__name__}; is the disk full, is the folder writable?"
+            ) from None
+
+    def _rows(self, query: str, values: Sequence[str] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {type(error).__name__}; is the disk there, is the file damaged?") from None
+
+    def _empty_log(self) -> None:
+        """Nothing of what was deleted stays in the write-ahead log."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {type(error).__name__} while emptying its log") from None
+
+    @staticmethod
+    def _record(stored: str) -> Record | None:
+        """A record that cannot be read is none: the conversation begins anew."""
+        try:
+            return from_json(json.loads(stored))
+        except (ValueError, TypeError):
+            return None
+
+    def get(self, key: str) -> Record | None:
+        """The record, as fresh as the clocks allow."""
+        rows = self._rows("SELECT record FROM conversations WHERE key = ?", (key,))
+        record = self._record(rows[0][0]) if rows else None
+        return self._clocks.usable(key, record) if record else None
+
+    def handled(self, messages: Sequence[str]) -> list[Plan] | None:
+        """The plans that answered a message."""
+        for name in messages:
+            rows = self._rows("SELECT plans FROM replies WHERE message = ?", (name,))
+            if rows:
+                return json.loads(rows[0][0])
+        return None
+
+    def commit(
+        self,
+        key: str,
+        record: Record | None,
+        messages: Sequence[str] = (),
+        plans: Sequence[Plan] = (),
+        counted: Counted | None = None,
+        before: str | None = None,
+    ) -> None:
+        """Keep a turn, all of it or nothing."""
+        with self._transaction() as db:
+            if before:
+                db.execute("UPDATE replies SET conversation = ? WHERE conversation = ?", (key, before))
+                self._delete(db, before)
+            if record is None:
+                self._delete(db, key)
+            if record is not None:
+                stored = json.dumps(to_json(self._clocks.stamped(key, record)), ensure_ascii=False)
+                db.execute("INSERT OR REPLACE INTO conversations VALUES (?, ?)", (key, stored))
+            if messages:
+                values = (messages[0], key if record else "", json.dumps(list(plans)), rounded(clock.now()).isoformat())
+                db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", values)
+            if counted:
+                for cell in topic_cells(counted):
+                    db.execute("INSERT INTO topics VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", cell)
+                db.execute("INSERT INTO days VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", day_cell(counted))
+        if record is None or before:
+            self._empty_log()
+
+    def _delete(self, db: sqlite3.Connection, key: str) -> None:
+        self._clocks.drop(key)
+        db.execute("DELETE FROM conversations WHERE key = ?", (key,))
+        db.execute("DELETE FROM replies WHERE conversation = ?", (key,))
+
+    def forget(self, key: str) -> None:
+        """Remove a conversation and the replies to its messages."""
+        with self._transaction() as db:
+            self._delete(db, key)
+        self._empty_log()
+
+    def opted_out(self, name: str) -> bool:
+        """Whether messages to this sender have been stopped."""
+        return bool(self._rows("SELECT 1 FROM opt_outs WHERE name = ?", (name,)))
+
+    def set_opted_out(self, name: str, out: bool) -> None:
+        """Stop or start messages to a sender."""
+        with self._transaction() as db:
+            if out:
+                db.execute("INSERT OR IGNORE INTO opt_outs VALUES (?)", (name,))
+            else:
+                db.execute("DELETE FROM opt_outs WHERE name = ?", (name,))
+        if not out:
+            self._empty_log()
+
+    def counts(self) -> Counts:
+        """All numbers."""
+        topics = {tuple(row[:4]): row[4] for row in self._rows("SELECT * FROM topics")}
+        days = {tuple(row[:2]): row[2] for row in self._rows("SELECT * FROM days")}
+        return Counts(topics, days)  # type: ignore[arg-type]
+
+    def sweep(self) -> int:
+        """Remove what has expired."""
+        gone, changed = [], []
+        for key, stored in self._rows("SELECT key, record FROM conversations"):
+            record = self._record(stored)
+            usable = self._clocks.usable(key, record) if record else None
+            if usable is None:
+                gone.append(key)
+            elif record and has_context(record) and not has_context(usable):
+                changed.append((json.dumps(to_json(usable), ensure_ascii=False), key))
+        oldest = rounded(clock.now() - dt.timedelta(hours=REPEAT_HOURS)).isoformat()
+        latest = rounded(clock.now() + dt.timedelta(minutes=20)).isoformat()
+        with self._transaction() as db:
+            for key in gone:
+                self._delete(db, key)
+            db.executemany("UPDATE conversations SET record = ? WHERE key = ?", changed)
+            db.execute("DELETE FROM replies WHERE used < ? OR used > ?", (oldest, latest))
+        self._clocks.sweep()
+        self._empty_log()
+        return len(gone)
+
+    def purge(self) -> int:
+        """Remove every conversation and every reply."""
+        with self._transaction() as db:
+            gone = db.execute("DELETE FROM conversations").rowcount
+            db.execute("DELETE FROM replies")
+        self._empty_log()
+        return gone
+
+    def close(self) -> None:
+        """Close the file and let another server have it."""
+        self._db.close()
+        self._unlock()
