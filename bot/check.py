@@ -14,6 +14,7 @@ from actions.knowledge.load import Knowledge, load, read_yaml
 from actions.knowledge.records import CASES, PLACEHOLDER, PRECISIONS, STATUSES
 from bot import catalogues
 from bot.nlu.text import tokens
+from bot.nlu.understanding import FOLLOW_UP
 from bot.words import LANGUAGES, MissingWords, Words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -264,7 +265,7 @@ def check_domain(known: Knowledge, root: Path = ROOT) -> Iterator[Problem]:
     intents = set(read_yaml(root / "bot" / "domain" / "domain.yml")["intents"])
     rules = {rule["steps"][0]["intent"] for rule in read_yaml(root / "bot" / "rules" / "topics.yml")["rules"]}
     for name, there in (("bot/domain/domain.yml", intents), ("bot/rules/topics.yml", rules)):
-        for topic in sorted(set(known.topics) ^ there):
+        for topic in sorted((set(known.topics) | {FOLLOW_UP}) ^ there):
             yield Problem(
                 name, f"{topic} is {'missing' if topic in known.topics else 'no topic'}; topics.yml is the list"
             )

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from rasa.engine.graph import ExecutionContext, GraphComponent
@@ -39,6 +40,8 @@ MOST_PARTS = 4
 LEAST_WORDS = 5
 """With so many words left beside it, a number or address is taken out before the topic is judged."""
 UNDERSTANDING = "understanding"
+VECTORS = Path(__file__).resolve().parents[2] / "models" / "vectors.npz"
+"""Sentence vectors of training messages, so that the next training makes only the new ones."""
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -97,6 +100,7 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             [message.get(INTENT) for message in messages],
             self._lexicons,
             progress=lambda line: logger.info("%s", line),
+            cache=VECTORS,
         )
         with self._storage.write_to(self._resource) as folder:
             self._model.save(folder)
@@ -120,7 +124,11 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             pieces = parts(text)
             if 2 <= len(pieces) <= MOST_PARTS:
                 spoken = language.choose(vote, None)
-                message.set(PARTS, [self._model.probabilities(piece, spoken, self._lexicons) for piece in pieces])
+                # The first look is enough: a second question must be clear by its words.
+                beliefs_of_parts = [
+                    self._model.probabilities(piece, spoken, self._lexicons, second_look=False) for piece in pieces
+                ]
+                message.set(PARTS, beliefs_of_parts)
         return messages
 
 
@@ -138,6 +146,7 @@ class Understanding(GraphComponent, IntentClassifier):
         self._changes = list(knowledge().changes().values())
         self._passages = list(knowledge().passages().values())
         self._keywords = keywords_module.load()
+        self._related = {topic: answer.next for topic, answer in knowledge().answers.items()}
         self._gazetteer = knowledge().gazetteer
         safety.load()
         language.identify("bonjou, kijan ou ye")  # loads the identifier now, not on the first message
@@ -169,6 +178,7 @@ class Understanding(GraphComponent, IntentClassifier):
                 self._lexicons.concepts,
                 chosen=metadata.get("chosen"),
                 parts=message.get(PARTS) or (),
+                related=self._related,
             )
             text = message.get(TEXT) or ""
             said = [text, gloss(text, result.language, self._lexicons)]
@@ -192,5 +202,6 @@ def context_of(tracker: DialogueStateTracker | None, hint: str | None = None) ->
         last_topics=tuple(slots.get("last_topics") or ()),
         open_question=slots.get("open_question"),
         choices=tuple(slots.get("choices") or ()),
+        more=bool(slots.get("more")),
         hint=hint,
     )

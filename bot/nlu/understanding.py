@@ -7,12 +7,11 @@ to an open question; the classifier's topics; doubt.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.knowledge.places import Gazetteer
+from actions.knowledge.places import Gazetteer, fold
 from bot.nlu import language as languages
 from bot.nlu import safety
 from bot.nlu.keywords import Keywords
@@ -37,19 +36,21 @@ ALARM_VETOED = 0.7
 """... also for a text about the past, the news or 911 as a thing ..."""
 SCREENED = 0.05
 """... and the belief that is enough where the screen raises it."""
-FOLLOW = 0.5
-"""How much of the belief goes to the topics talked about before, for a message without a clear subject of its own ..."""
+FOLLOW_UP = "follow_up"
+"""What the classifier calls a message without a subject of its own ("does that cost?"). Never a reply's topic."""
+SAME, RELATED = 3.0, 1.5
+"""How many times likelier a topic becomes when it was answered last, or is among what that answer leads to ..."""
+BEFORE_LAST = 1.5
+"""... and when it was answered before that; only for messages of at most FOLLOW_WORDS words."""
+FOLLOW_SHARE = (0.8, 0.2)
+"""How the belief in a follow-up is shared between the last topic and the one before."""
 FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
 """SURE and AHEAD for a short message in the middle of a conversation: a choice to make would break its thread."""
-CLEAR = 0.75
-"""... falling to nothing at this belief."""
-NO_FOLLOW = frozenset(
-    {"greet", "thanks", "goodbye", "emergency", "crisis", "help_menu", "bot_identity", "human_handoff", "opt_out"}
-)
+NO_FOLLOW = frozenset({"greet", "thanks", "goodbye", "help_menu", "human_handoff", "opt_out", "delete_data"})
 """Topics that nobody goes on about."""
 FOLLOWS_TO = {"out_of_scope": "legal_aid"}
 """What a follow-up is about: out_of_scope has just named lawyers."""
-FOLLOW_WORDS = 9
+FOLLOW_WORDS = 12
 LEAST_LETTERS = 3
 """Fewer letters ("aaaa" is read as "aa") raise no alarm by themselves."""
 SECOND = 0.7
@@ -77,7 +78,6 @@ ASKING = frozenset({"WHETHER_Q", "WHAT_Q", "HOW_Q", "ALLOWED", "ASK_STATUS"})
 """Concepts of a question, for a message that also tells of danger."""
 URGENT = ("emergency", "crisis")
 SMALL = frozenset({"greet", "thanks", "goodbye"})
-_FOLLOWS = re.compile(r"^(and|but|what if|what about|how about|y|e|ye|epi|pero|men|si|sinon|also|tambien|plus)\b")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Context:
     """The language that the channel guesses."""
     choices: tuple[str, ...] = ()
     """What was offered last, in order: topic ids, or passage:<id>, change:<id>, language:<code>, more."""
+    more: bool = False
+    """Whether an answer has a rest that was not read yet."""
 
 
 @dataclass
@@ -236,6 +238,7 @@ def understand(
     concepts: Concepts,
     chosen: str | None = None,
     parts: Sequence[Mapping[str, float]] = (),
+    related: Mapping[str, Sequence[str]] | None = None,
 ) -> Understanding:
     """What the message asks.
 
@@ -248,6 +251,7 @@ def understand(
         concepts: the lexicon, for kinds of case.
         chosen: what a pressed button stands for.
         parts: beliefs of the message's sentences, where it has several.
+        related: topic -> topics that its answer leads to.
     """
     vote = languages.identify(text)
     result = Understanding(language=languages.choose(vote, context.language, context.hint))
@@ -311,7 +315,16 @@ def understand(
         # "I live in Miami Gardens": somebody who says where they are looks for help there.
         result.topics = ["legal_aid"]
         return result
-    beliefs = _with_context(text, beliefs, context, words)
+    if found and _only_a_place(text, gazetteer):
+        # "cutler bay" and nothing else: where help is looked for.
+        result.topics, result.command = ["legal_aid"], "place"
+        return result
+    beliefs = _with_context(beliefs, context, words, related or {})
+    goes_on = context.last_topics[0] if context.last_topics[:1] and context.last_topics[0] in URGENT else None
+    if urgent is None and goes_on and beliefs and next(iter(beliefs)) == goes_on:
+        # "I don't want to talk to anybody", after 988: the same words once more.
+        result.urgent = goes_on
+        return result
     ranked = [(topic, belief) for topic, belief in beliefs.items() if topic not in URGENT]
     total = sum(belief for _, belief in ranked) or 1.0
     ranked = [(topic, belief / total) for topic, belief in ranked]
@@ -413,11 +426,24 @@ def _keyword(result: Understanding, word: tuple[str, str], context: Context) -> 
         result.topics = ["opt_out"]
     elif meaning in ("more", "start"):
         result.command = meaning
+    elif meaning == "yes" and context.more and context.open_question is None:
+        result.command = "more"
+    elif meaning in ("yes", "no"):
+        result.topics = ["thanks"]
     elif meaning == "menu":
         result.topics = ["help_menu"]
     else:
         result.topics = [meaning]
     return result
+
+
+def _only_a_place(text: str, gazetteer: Gazetteer) -> bool:
+    """Whether the text is the name of a place or a ZIP code, with at most a word like "in" before it."""
+    words = fold(text).split()
+    if len(words) == 1 and words[0] in gazetteer.zips:
+        return True
+    forms = [" ".join(words[skip:]) for skip in (0, 1) if len(words) > skip]
+    return any(form in gazetteer.forms and form not in gazetteer.weak for form in forms[: 1 + (len(words) <= 4)])
 
 
 def _place_answer(
@@ -437,21 +463,25 @@ def _place_answer(
 
 
 def _with_context(
-    text: str, beliefs: Mapping[str, float], context: Context, words: Sequence[str]
-) -> Mapping[str, float]:
-    """Beliefs, moved towards what was talked about when the message has no clear subject of its own."""
+    beliefs: Mapping[str, float], context: Context, words: Sequence[str], related: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Beliefs in topics, with what was talked about: the share of the follow-up goes to the last topics, and they are likelier a priori.
+
+    Without a conversation the follow-up's share is left out, so that the rest is as doubtful as it should be.
+    """
+    follow = beliefs.get(FOLLOW_UP, 0.0)
+    own = {topic: belief for topic, belief in beliefs.items() if topic != FOLLOW_UP}
     before = [FOLLOWS_TO.get(topic, topic) for topic in context.last_topics if topic not in NO_FOLLOW]
-    before = [topic for topic in dict.fromkeys(before) if topic in beliefs]
-    if not before or len(words) > FOLLOW_WORDS:
-        return beliefs
-    first = next(iter(beliefs.values()))
-    share = FOLLOW if _FOLLOWS.match(" ".join(words)) else FOLLOW / 2
-    share *= max(0.0, min(1.0, (CLEAR - first) / (CLEAR - SURE)))
-    moved = {topic: belief * (1 - share) for topic, belief in beliefs.items()}
-    # In the middle of a conversation few words are a greeting or off the subject.
-    for topic in (*SMALL, "out_of_scope"):
-        if len(words) > 2 and topic in moved:
-            moved[topic] *= 1 - share
-    for topic, part in zip(before, (0.65, 0.35), strict=False):
-        moved[topic] += share * part
-    return dict(sorted(moved.items(), key=lambda item: -item[1]))
+    before = [topic for topic in dict.fromkeys(before) if topic in own]
+    if before and len(words) <= FOLLOW_WORDS:
+        for topic, share in zip(before, FOLLOW_SHARE if len(before) > 1 else (1.0,), strict=False):
+            own[topic] += follow * share
+        for topic in related.get(before[0], ()):
+            if topic in own and topic not in before:
+                own[topic] *= RELATED
+        own[before[0]] *= SAME
+        for topic in before[1:2]:
+            own[topic] *= BEFORE_LAST
+        total = sum(own.values()) or 1.0
+        own = {topic: belief / total for topic, belief in own.items()}
+    return dict(sorted(own.items(), key=lambda item: -item[1]))
