@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -32,6 +34,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 """START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
+
+
+LEASE_SECONDS, LEASE_POLL = 8.0, 0.05
+"""So long another server may hold a conversation before this one gives up, and how often it asks."""
 
 
 class Result(Enum):
@@ -157,15 +163,36 @@ class Desk:
         if repeated:
             return repeated
         try:
-            async with self.queues.turn(key):
+            async with self.queues.turn(key), self._leased(key) as lease:
                 # The first delivery may have been answered while this one waited.
-                return await self._repeated(message, names) or await self._turn(message, key, names)
+                return await self._repeated(message, names) or await self._turn(message, key, names, lease)
         except Busy:
             language = self._language(message, None)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
             return self._shaped(message, [made], Result.BUSY)
 
-    async def _turn(self, message: Message, key: str, names: Sequence[str]) -> Answer:
+    @asynccontextmanager
+    async def _leased(self, key: str) -> AsyncIterator[int | None]:
+        """This conversation for this server alone; without a store that answers, order rests on the queue."""
+        lease: int | None = None
+        try:
+            deadline = time.monotonic() + LEASE_SECONDS
+            while (lease := await self._do(self.store.lease, key)) is None:
+                if time.monotonic() > deadline:
+                    raise Busy
+                await asyncio.sleep(LEASE_POLL)
+        except StoreError as error:
+            incident(error, "while taking a conversation")
+        try:
+            yield lease
+        finally:
+            if lease:
+                try:
+                    await self._do(self.store.release, key, lease)
+                except StoreError as error:
+                    incident(error, "while giving a conversation back")
+
+    async def _turn(self, message: Message, key: str, names: Sequence[str], lease: int | None) -> Answer:
         before: str | None = None
         record: Record | None = None
         try:
@@ -187,7 +214,7 @@ class Desk:
         language = after.language if after and after.language else plans[-1]["language"]
         # Words first: what cannot be said is not kept as having been said.
         answer = self._shaped(message, plans, Result.ANSWERED, language)
-        kept = await self._commit(message, key, after, names, plans, before)
+        kept = await self._commit(message, key, after, names, plans, before, lease)
         return Answer(answer.replies, answer.result, language, kept and after is not None)
 
     async def _commit(
@@ -198,6 +225,7 @@ class Desk:
         names: Sequence[str],
         plans: Sequence[Plan],
         before: str | None,
+        lease: int | None = None,
     ) -> bool:
         """Keep the turn; whether that worked. The resident is answered all the same: twice is better than never."""
         counted = None
@@ -205,7 +233,7 @@ class Desk:
             topics = tuple(dict.fromkeys(made["topic"] or made["kind"] for made in plans))
             counted = Counted(message.channel, plans[0]["language"], topics)
         try:
-            await self._do(self.store.commit, key, record, names, plans, counted, before)
+            await self._do(self.store.commit, key, record, names, plans, counted, before, lease)
         except StoreError as error:
             incident(error, "while keeping a turn")
             return False

@@ -23,6 +23,7 @@ from bot.privacy.keys import day_keys, subkey
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import Store
 from bot.privacy.store_file import FileStore
+from bot.privacy.store_redis import RedisStore
 from bot.settings import LOCAL, SettingError, Settings, settings
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def open_store(own: Settings) -> Store:
     Raises:
         StoreError: when it cannot be used.
     """
-    return FileStore(own.data, own)
+    return RedisStore(own.redis_url, own) if own.redis_url else FileStore(own.data, own)
 
 
 def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:

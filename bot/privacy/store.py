@@ -68,6 +68,7 @@ class Store(Protocol):
         plans: Sequence[Plan] = (),
         counted: Counted | None = None,
         before: str | None = None,
+        lease: int | None = None,
     ) -> None:
         """Keep a turn, all of it or nothing.
 
@@ -78,7 +79,14 @@ class Store(Protocol):
             plans: what answered it.
             counted: for the organisation's numbers.
             before: the conversation's name under yesterday's key, which is left empty.
+            lease: of this turn; a turn whose lease has gone to another server is not kept.
         """
+
+    def lease(self, key: str) -> int | None:
+        """Take a conversation for one turn: a number that grows with every lease, None while another server has it."""
+
+    def release(self, key: str, lease: int) -> None:
+        """Give a conversation back."""
 
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""
@@ -175,6 +183,7 @@ class MemoryStore:
         plans: Sequence[Plan] = (),
         counted: Counted | None = None,
         before: str | None = None,
+        lease: int | None = None,
     ) -> None:
         """Keep a turn."""
         if before:
@@ -198,6 +207,13 @@ class MemoryStore:
             self.forget(next(iter(self._records)))
         while len(self._replies) > self.most:
             self._replies.pop(next(iter(self._replies)))
+
+    def lease(self, key: str) -> int | None:
+        """One server alone: the queue in front of it is enough (bot/queues.py)."""
+        return 0
+
+    def release(self, key: str, lease: int) -> None:
+        """Nothing to give back."""
 
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""

@@ -164,6 +164,7 @@ class FileStore:
         plans: Sequence[Plan] = (),
         counted: Counted | None = None,
         before: str | None = None,
+        lease: int | None = None,
     ) -> None:
         """Keep a turn, all of it or nothing."""
         with self._transaction() as db:
@@ -189,6 +190,13 @@ class FileStore:
         self._clocks.drop(key)
         db.execute("DELETE FROM conversations WHERE key = ?", (key,))
         db.execute("DELETE FROM replies WHERE conversation = ?", (key,))
+
+    def lease(self, key: str) -> int | None:
+        """One server alone: the queue in front of it is enough (bot/queues.py)."""
+        return 0
+
+    def release(self, key: str, lease: int) -> None:
+        """Nothing to give back."""
 
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""

