@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 os.environ.setdefault("RASA_TELEMETRY_ENABLED", "false")
@@ -83,6 +84,16 @@ def parser() -> argparse.ArgumentParser:
     review.add_argument("topic")
     review.add_argument("--sign", metavar="NAME", help="record that NAME reviewed this topic in --language")
     review.add_argument("--language", choices=("en", "es", "ht"))
+    evaluate = commands.add_parser("evaluate", help="measure labelled messages: figures, a page, a comparison")
+    evaluate.add_argument("files", nargs="+", type=Path, metavar="FILE", help="labelled .tsv, or .yml for dialogues")
+    evaluate.add_argument(
+        "--channel", choices=("round", *CHANNELS), default="round", help="round: as the file's kind asks"
+    )
+    evaluate.add_argument("--page", type=Path, help="write an HTML page with pictures; it holds the messages")
+    evaluate.add_argument("--outcomes", type=Path, help="write the outcome of each message, without its text")
+    evaluate.add_argument("--against", type=Path, help="compare with outcomes (file or folder); exit 1 when worse")
+    evaluate.add_argument("--record", type=Path, metavar="FOLDER", help="make this run the one that others must match")
+    evaluate.add_argument("--card", type=Path, help="put the numbers into the model card")
     withdraw = commands.add_parser("withdraw", help="take a fact or topic back at once, in a running server too")
     withdraw.add_argument("id", metavar="FACT|TOPIC", nargs="?")
     withdraw.add_argument("--until", type=_day)
@@ -119,6 +130,16 @@ def _quiet() -> None:
     logging.disable(logging.WARNING)
 
 
+def _desk() -> Any:
+    """A fresh store in memory, no counting, no limits, no repeats: the same line twice is two messages."""
+    from bot.assistant import Assistant
+    from bot.desk import Desk
+    from bot.privacy.store import MemoryStore
+    from bot.settings import settings
+
+    return Desk(Assistant.load(), MemoryStore(settings()), counting=False, repeats=False)
+
+
 def ask(options: argparse.Namespace) -> int:
     """`outreach ask`."""
     _quiet()
@@ -126,13 +147,9 @@ def ask(options: argparse.Namespace) -> int:
 
     if options.at:
         clock.fix(options.at)
-    from bot.assistant import Assistant
-    from bot.desk import Desk, Message
-    from bot.privacy.store import MemoryStore
-    from bot.settings import settings
+    from bot.desk import Message
 
-    # A fresh store in memory, no counting, no limits, no repeats: the same line twice is two messages.
-    desk = Desk(Assistant.load(), MemoryStore(settings()), counting=False, repeats=False)
+    desk = _desk()
     loop = asyncio.new_event_loop()
 
     def said(message: Message) -> Sequence[Any]:
@@ -203,6 +220,24 @@ def check(options: argparse.Namespace) -> int:
     if options.at:
         clock.fix(options.at)
     return checking.run(release=options.release)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """`outreach evaluate FILE [FILE ...]`."""
+    _quiet()
+    from bot.evaluation.command import Wanted
+    from bot.evaluation.command import evaluate as measure
+
+    wanted = Wanted(
+        options.files,
+        options.channel,
+        page=options.page,
+        outcomes=options.outcomes,
+        against=options.against,
+        record=options.record,
+        card=options.card,
+    )
+    return measure(wanted, _desk)
 
 
 def words(options: argparse.Namespace) -> int:
@@ -292,6 +327,7 @@ COMMANDS = {
     "ask": ask,
     "train": train,
     "check": check,
+    "evaluate": evaluate,
     "words": words,
     "review": review,
     "withdraw": withdraw,
@@ -308,13 +344,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         from actions.knowledge.load import KnowledgeError
         from bot.catalogues import CatalogueError
+        from bot.evaluation.labelled import LabelError
         from bot.nlu.safety import SafetyDataError
         from bot.settings import SettingError
         from bot.train import ModelError
 
         try:
             return COMMANDS[options.command](options)
-        except (KnowledgeError, CatalogueError, SettingError, ModelError, SafetyDataError, FileNotFoundError) as error:
+        except (
+            KnowledgeError, CatalogueError, SettingError, ModelError, SafetyDataError, LabelError, FileNotFoundError,
+        ) as error:  # fmt: skip
             raise UsageError(f"outreach {options.command}: {error}") from None
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the reader went away; nothing more can be said)

@@ -1,0 +1,1 @@
+"""`outreach evaluate`: measures labelled messages by the way that residents' messages go (docs/measuring.md)."""
