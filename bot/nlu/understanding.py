@@ -19,9 +19,17 @@ from bot.nlu.lexicon import Concepts
 from bot.nlu.personal import has_personal_data
 from bot.nlu.text import tokens
 
-SURE = 0.40
+FOLLOW_UP = "follow_up"
+"""What the classifier calls a message without a subject of its own ("does that cost?"). Never a reply's topic."""
+SAME, RELATED = 3.0, 1.5
+"""How many times likelier a topic becomes when it was answered last, or is among what that answer leads to ..."""
+BEFORE_LAST = 1.5
+"""... and when it was answered before that; only for messages of at most FOLLOW_WORDS words."""
+FOLLOW_PRIOR, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.002
+"""What a follow-up is about before it is read: the last topic, the ones before; weighed with what the words themselves say for each."""
+SURE = 0.50
 """Belief from which one topic is answered without asking ..."""
-AHEAD = 0.12
+AHEAD = 0.20
 """... or this far ahead of the next (the trade between right, offered and wrong: docs/decisions/0003-understanding.md)."""
 NEAR = 0.03
 """A topic with less belief is not offered."""
@@ -36,14 +44,6 @@ ALARM_VETOED = 0.7
 """... also for a text about the past, the news or 911 as a thing ..."""
 SCREENED = 0.05
 """... and the belief that is enough where the screen raises it."""
-FOLLOW_UP = "follow_up"
-"""What the classifier calls a message without a subject of its own ("does that cost?"). Never a reply's topic."""
-SAME, RELATED = 3.0, 1.5
-"""How many times likelier a topic becomes when it was answered last, or is among what that answer leads to ..."""
-BEFORE_LAST = 1.5
-"""... and when it was answered before that; only for messages of at most FOLLOW_WORDS words."""
-FOLLOW_SHARE = (0.8, 0.2)
-"""How the belief in a follow-up is shared between the last topic and the one before."""
 FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
 """SURE and AHEAD for a short message in the middle of a conversation: a choice to make would break its thread."""
 NO_FOLLOW = frozenset({"greet", "thanks", "goodbye", "help_menu", "human_handoff", "opt_out", "delete_data"})
@@ -57,6 +57,7 @@ SECOND = 0.7
 """Belief from which a sentence asks a second question; two answers where one was asked are half wrong."""
 NO_SECOND = frozenset(
     {
+        FOLLOW_UP,
         "greet",
         "thanks",
         "goodbye",
@@ -474,8 +475,9 @@ def _with_context(
     before = [FOLLOWS_TO.get(topic, topic) for topic in context.last_topics if topic not in NO_FOLLOW]
     before = [topic for topic in dict.fromkeys(before) if topic in own]
     if before and len(words) <= FOLLOW_WORDS:
-        for topic, share in zip(before, FOLLOW_SHARE if len(before) > 1 else (1.0,), strict=False):
-            own[topic] += follow * share
+        weights = [prior * (own[topic] + LEAST_EVIDENCE) for topic, prior in zip(before, FOLLOW_PRIOR, strict=False)]
+        for topic, weight in zip(before, weights, strict=False):
+            own[topic] += follow * weight / sum(weights)
         for topic in related.get(before[0], ()):
             if topic in own and topic not in before:
                 own[topic] *= RELATED
