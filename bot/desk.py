@@ -1,6 +1,6 @@
 """The one way of a message, whatever channel it came by. A channel authenticates before and sends after; nothing in between is its own.
 
-    safety screen -> opt-out -> limit -> repeat? -> pseudonym -> queue -> engine -> one transaction -> words, shaped
+    safety screen -> opt-out -> repeat? -> limit -> pseudonym -> queue -> engine -> one transaction -> words, shaped
 
 Danger is answered first whatever is limited, stopped or broken: the screen needs no model, no store and no queue.
 """
@@ -157,11 +157,12 @@ class Desk:
                     return Answer([], Result.STOPPED)
         if message.carrier_answered:
             return Answer([], Result.STOPPED)
-        if self.repeats and not self.limiter.passes(key):
-            return self._limited(message, key, danger)
+        # Before the limit: what is still owed for a message must not be lost because it had to be brought again.
         repeated = await self._repeated(message, names)
         if repeated:
             return repeated
+        if self.repeats and not self.limiter.passes(key):
+            return self._limited(message, key, danger)
         try:
             async with self.queues.turn(key), self._leased(key) as lease:
                 # The first delivery may have been answered while this one waited.
@@ -317,6 +318,29 @@ class Desk:
             return None
         answer = self._shaped(message, plans, Result.REPEATED)
         return Answer([] if message.carrier_answered else answer.replies, answer.result, answer.language, True)
+
+    # --- channels that send by themselves ---------------------------------------------------------
+
+    async def is_delivered(self, channel: str, message_id: str) -> bool:
+        """Whether all replies to a message have gone out. Where the store cannot say: no; twice is better than never."""
+        if not self.repeats:
+            return False
+        try:
+            names = self.pseudonyms.message(channel, f"{message_id}/delivered")
+            return await self._do(self.store.handled, names) is not None
+        except StoreError as error:
+            incident(error, "while looking for a repeat")
+            return False
+
+    async def keep_delivered(self, channel: str, message_id: str) -> None:
+        """Keep that all replies to a message have gone out: under a name of its own, which hangs on no conversation, as long as repeats."""
+        if not self.repeats:
+            return
+        name = self.pseudonyms.message(channel, f"{message_id}/delivered")[0]
+        try:
+            await self._do(self.store.commit, name, None, [name])
+        except StoreError as error:
+            incident(error, "while keeping that a message went out")
 
     # --- small --------------------------------------------------------------------------------------
 

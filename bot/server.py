@@ -124,6 +124,13 @@ def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
         print("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).", flush=True)
     if own.telegram is None:
         print("Telegram is off: no key is set (TELEGRAM_TOKEN).", flush=True)
+    else:
+        # Here, because the library takes half a second to load, and most first starts are without Telegram.
+        from bot.channels.telegram.channel import PATH, TelegramChannel
+
+        channels.append(TelegramChannel(desk, own.telegram, own.public_url))
+        how = f"it sends to {own.public_url}{PATH}" if own.public_url else "it is asked for messages (no PUBLIC_URL)"
+        print(f"Telegram is on: {how}.", flush=True)
     return channels
 
 

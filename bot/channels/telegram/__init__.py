@@ -1,0 +1,1 @@
+"""Telegram: one bot, private chats only."""
