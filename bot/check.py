@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actions import clock, organisation
+from actions.answering import Answering, Conversation
+from actions.freshness import Withdrawals
 from actions.knowledge.load import FOLDER as KNOWLEDGE
 from actions.knowledge.load import Knowledge, load, read_yaml
 from actions.knowledge.records import CASES, PLACEHOLDER, PRECISIONS, STATUSES
 from bot import catalogues
+from bot.channels.shape import SHAPES, segments, shape
+from bot.nlg import render
 from bot.nlu.text import tokens
-from bot.nlu.understanding import FOLLOW_UP
+from bot.nlu.understanding import FOLLOW_UP, Understanding
 from bot.words import LANGUAGES, MissingWords, Words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +27,13 @@ SHORT = {"en": 230, "es": 290, "ht": 290}
 URGENT_SHORT = {"en": 300, "es": 300, "ht": 300}
 TITLE = 20
 """Characters of a button, WhatsApp's limit (https://developers.facebook.com/docs/whatsapp/cloud-api/guides/send-messages)."""
+SEGMENTS = {"en": 3, "es": 5, "ht": 3}
+"""SMS of a first answer with its date and MORE line (docs/decisions/0007-sms.md)."""
+URGENT_SEGMENTS = {"en": 2, "es": 2, "ht": 2}
+PLACES = "legal_aid, places"
+"""Beside the topic's own first reply, the question for the place: the list that follows."""
+AS_LONG_AS_THEY_ARE = (PLACES, "policy_text", "help_menu")
+"""Lists and quotations: shown in the table, held to no budget (docs/decisions/0007-sms.md)."""
 SENTENCE_WORDS = 32
 NEUTRAL = 60
 """Characters at the start of sensitive answers that name neither abuse nor police."""
@@ -180,6 +191,87 @@ def check_texts(words: Words) -> Iterator[Problem]:
                 yield Problem(f"locales/{language}: {text_id}", f"cannot be filled: {error}")
 
 
+@dataclass(frozen=True)
+class Sms:
+    """The first text message of an answer."""
+
+    name: str
+    """The topic, or PLACES."""
+    language: str
+    text: str
+    """As a phone shows it."""
+    most: int | None
+    """Segments that it may take; None for what is as long as it is."""
+
+    @property
+    def number(self) -> int:
+        """Segments that it takes."""
+        return segments(self.text)
+
+
+def first_sms(words: Words, introduced: bool = True) -> Iterator[Sms]:
+    """What each topic answers first on SMS, rendered and shaped, in every language.
+
+    Args:
+        words: with the organisation's name, which stands in some of them.
+        introduced: whether the conversation has had its first-contact line already; it comes on top, once.
+    """
+    known, form = words.knowledge, SHAPES["sms"]
+    answering = Answering(known, Withdrawals(), "nonprofit")
+    for language in LANGUAGES:
+        for name in sorted({*known.topics, PLACES}):
+            topic = name.split(",")[0]
+            urgent = known.topics[topic] == "urgent"
+            understood = {
+                **Understanding(topics=[] if urgent else [topic], language=language).as_dict(),
+                "brief": form.brief,
+                "stop_words": form.stop_words,
+                "introduced": introduced,
+            }
+            if urgent:
+                understood["urgent"] = topic
+            if name == PLACES:
+                understood["place"], understood["place_name"] = "hialeah", "Hialeah"
+            turn = answering.answer(understood, Conversation(language=language, introduced=introduced), clock.today())
+            try:
+                shown = "\n\n".join(shape(render(plan, words), form, words).text for plan in turn.plans)
+            except KeyError:
+                continue  # check_texts tells what cannot be filled
+            most = (URGENT_SEGMENTS if urgent else SEGMENTS)[language]
+            yield Sms(name, language, shown, None if name in AS_LONG_AS_THEY_ARE else most)
+
+
+def check_segments(words: Words) -> Iterator[Problem]:
+    """First answers within their text messages."""
+    for sms in first_sms(words):
+        if sms.most is not None and sms.number > sms.most:
+            yield Problem(
+                f"locales/{sms.language}: {sms.name}",
+                f"its first SMS takes {sms.number} parts, at most {sms.most} (docs/decisions/0007-sms.md); "
+                "shorten it, or in Spanish choose words without á í ó ú",
+            )
+
+
+def segment_table(words: Words) -> list[str]:
+    """The parts of every first SMS as lines: three languages, and in brackets with the first-contact line on top."""
+    rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for introduced in (True, False):
+        for sms in first_sms(words, introduced):
+            rows[sms.name][sms.language].append(sms.number)
+    lines = [f"{'parts of the first SMS':26}" + "".join(f"{language:>9}" for language in LANGUAGES)]
+    for name, by_language in rows.items():
+        cells = "".join(
+            f"{number}{f' ({first})' if first != number else '':5}".rjust(9)
+            for number, first in (by_language[language] for language in LANGUAGES)
+        )
+        lines.append(f"{name + ('*' if name in AS_LONG_AS_THEY_ARE else ''):26}{cells}".rstrip())
+    most = ", ".join(f"{language} {SEGMENTS[language]}" for language in LANGUAGES)
+    lines.append(
+        f"at most: {most}, urgent {max(URGENT_SEGMENTS.values())}; * lists and quotations; (with the line that says once who is speaking)"
+    )
+    return lines
+
+
 def _training(root: Path = ROOT) -> Iterator[tuple[Path, str, str, str, str]]:
     """(file, language, topic, writer, message)"""
     for path in sorted((root / "nlu_data").glob("*/*.yml")):
@@ -307,7 +399,7 @@ def problems(release: bool) -> list[Problem]:
     found += [Problem(f"locales/{f.language}", f.message.split(": ", 1)[-1]) for f in catalogues.check(known)]
     catalogues.compile_all(known)
     words = Words(known, organisation.read(organisation.default_path()))
-    found += check_texts(words)
+    found += [*check_texts(words), *check_segments(words)]
     if release:
         found += [*check_freshness(known), *check_release(known)]
     return found
@@ -316,6 +408,8 @@ def problems(release: bool) -> list[Problem]:
 def run(release: bool) -> int:
     """Print what is to be mended; exit code 1 when anything is."""
     found = problems(release)
+    for line in segment_table(Words(load(KNOWLEDGE), organisation.read(organisation.default_path()))):
+        print(line)
     real = [problem for problem in found if not problem.release_only]
     for problem in real:
         print(problem)

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -49,7 +49,9 @@ class Result(Enum):
     LIMITED = "limited"
     BUSY = "busy"
     STOPPED = "stopped"
-    """The sender has stopped messages, or the carrier has answered: silence."""
+    """The sender has stopped messages: silence."""
+    CARRIER = "carrier"
+    """The carrier has answered in our place: silence."""
     FAILED = "failed"
     """Answered with the fixed failure text."""
 
@@ -74,6 +76,10 @@ class Message:
     """False for pictures, voice, stickers, places: there is something, but no words."""
     carrier_answered: bool = False
     """The carrier itself has answered this STOP, START or HELP."""
+    carrier_word: str | None = None
+    """What the carrier took the message for, where it has answered: stop, start, help or start_again. Whatever our own
+    words say, its word is believed: it has already stopped or started the messages. start_again (YES) is a START from
+    a sender who had stopped, and an ordinary message, not answered by the carrier, from anybody else."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +150,13 @@ class Desk:
     async def _answer(self, message: Message, danger: str | None) -> Answer:
         key = self.pseudonyms.of(message.channel, message.sender)
         stopping = SHAPES[message.channel].stop_words
-        word = self._keywords.find(message.text) if stopping and danger is None else None
         names = self.pseudonyms.message(message.channel, message.id) if message.id and self.repeats else []
+        if danger:
+            # Whatever the carrier has said by itself, it was not this.
+            message = replace(message, carrier_answered=False, carrier_word=None)
+        elif message.carrier_word == "start_again":
+            message = await self._start_again(message, names)
+        word = self._word(message) if stopping and danger is None else None
         if stopping:
             stop_name = self.pseudonyms.opt_out(message.channel, message.sender)
             if word and word[0] in ("stop", "start"):
@@ -156,7 +167,7 @@ class Desk:
                 if not word or word[0] not in ALLOWED_WHEN_STOPPED:
                     return Answer([], Result.STOPPED)
         if message.carrier_answered:
-            return Answer([], Result.STOPPED)
+            return Answer([], Result.CARRIER)
         # Before the limit: what is still owed for a message must not be lost because it had to be brought again.
         repeated = await self._repeated(message, names)
         if repeated:
@@ -242,6 +253,28 @@ class Desk:
 
     # --- what stands before the engine ------------------------------------------------------------
 
+    def _word(self, message: Message) -> tuple[str, str] | None:
+        """(meaning, language) of a message that is a command as a whole; the carrier's reading of it comes first."""
+        word = self._keywords.find(message.text)
+        if message.carrier_word is None:
+            return word
+        meaning = {"help": "menu"}.get(message.carrier_word, message.carrier_word)
+        return meaning, word[1] if word else self._language(message, None)
+
+    async def _start_again(self, message: Message, names: Sequence[str]) -> Message:
+        """YES: the carrier's START from who had stopped, an answer like any other from who had not."""
+        name = self.pseudonyms.opt_out(message.channel, message.sender)
+        try:
+            plans = await self._do(self.store.handled, names) if names else None
+        except StoreError as error:
+            incident(error, "while looking for a repeat")
+            plans = None
+        # A repeat of the YES that brought the messages back finds them back already.
+        resumed = bool(plans and plans[0]["topic"] == "opt_out")
+        if resumed or (name and await self._is_stopped(name)):
+            return replace(message, carrier_word="start")
+        return replace(message, carrier_word=None, carrier_answered=False)
+
     async def _stop_or_start(
         self, message: Message, key: str, names: Sequence[str], stop_name: str | None, word: tuple[str, str]
     ) -> Answer:
@@ -265,7 +298,7 @@ class Desk:
         after = None if stops else (record or Record(language=language))
         await self._commit(message, key, after, names, plans, self.pseudonyms.before(message.channel, message.sender))
         if message.carrier_answered:
-            return Answer([], Result.STOPPED)
+            return Answer([], Result.CARRIER)
         return self._shaped(message, plans, Result.ANSWERED, language)
 
     async def _is_stopped(self, name: str) -> bool:
@@ -353,6 +386,15 @@ class Desk:
                 except StoreError as error:
                     incident(error, "while forgetting a conversation")
 
+    async def delivered(self, channel: str, status: str, code: str = "") -> None:
+        """Count what became of a message that was sent: the provider's word and its error code, nothing else."""
+        if not self.counting:
+            return
+        try:
+            await self._do(self.store.count_delivery, channel, status, code)
+        except StoreError as error:
+            incident(error, "while counting a delivery")
+
     async def sweep(self) -> None:
         """What is due every minute: expired conversations go, opt-outs that could not be written are tried again."""
         await self.save_opt_outs()
@@ -371,6 +413,10 @@ class Desk:
         if self._thread is None:
             return call(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    def failed(self, message: Message) -> Answer:
+        """The fixed failure text, danger first: for a channel whose own part has failed."""
+        return self._failed(message, safety.screen(message.text))
 
     def _failed(self, message: Message, danger: str | None) -> Answer:
         """When everything behind failed: danger first, then 911 and the hotline, from texts that were read at the start."""

@@ -17,6 +17,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from bot.assistant import Assistant, Incoming
+from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
 from bot.desk import Desk
 from bot.privacy.keys import day_keys, subkey
@@ -118,10 +119,14 @@ def open_store(own: Settings) -> Store:
 
 
 def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
-    """The channels whose keys are set; one line about each that is off."""
+    """The channels whose keys are set; one line about each."""
     channels: list[InputChannel] = [WebChannel(desk, own.chat_origins)]
     if own.twilio is None:
         print("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).", flush=True)
+    else:
+        sms = SmsChannel(desk, own.twilio, own.public_url)
+        channels.append(sms)
+        print(f"SMS and WhatsApp are on: Twilio sends to {own.public_url}{sms.url_prefix()}", flush=True)
     if own.telegram is None:
         print("Telegram is off: no key is set (TELEGRAM_TOKEN).", flush=True)
     else:

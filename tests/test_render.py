@@ -11,16 +11,14 @@ import pytest
 from actions import clock
 from actions.answering import Answering, Conversation
 from actions.freshness import Withdrawals
-from bot.channels.shape import SHAPES, segments, shape
+from bot.channels.shape import GSM, GSM_DOUBLE, SHAPES, gsm, shape
+from bot.check import AS_LONG_AS_THEY_ARE, PLACES, SEGMENTS, URGENT_SEGMENTS, Sms, check_segments, first_sms
 from bot.nlg import Reply, render
 from bot.nlu.understanding import Understanding
 from tests.conftest import NOW, table
 
 LANGUAGES = ("en", "es", "ht")
 CHANNELS = tuple(SHAPES)
-SEGMENTS = {"en": 3, "es": 5, "ht": 3}
-"""SMS of a first answer with its date and MORE line (docs/decisions/0007-sms.md)."""
-URGENT_SEGMENTS = {"en": 2, "es": 2, "ht": 2}
 FILLED = re.compile(r"\{[a-z0-9_:.-]+\}")
 NUMBER = re.compile(r"(?<![\d-])(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)")
 NEUTRAL = 60
@@ -103,17 +101,31 @@ def test_every_topic_is_rendered_whole(language: str, channel: str, known: Any, 
             assert len(replies) >= 2, f"{topic} has a rest behind MORE"
 
 
+def test_first_answers_fit_into_their_text_messages(known: Any, words: Any) -> None:
+    assert [str(problem) for problem in check_segments(words)] == []
+    rows = list(first_sms(words))
+    assert len(rows) == 3 * (len(known.topics) + 1)
+    assert {row.name for row in rows if row.most is None} == set(AS_LONG_AS_THEY_ARE)
+    limits = {row.language: row.most for row in rows if row.name == "emergency"}
+    assert limits == URGENT_SEGMENTS == {"en": 2, "es": 2, "ht": 2}
+    assert {row.language: row.most for row in rows if row.name == "at_home"} == SEGMENTS == {"en": 3, "es": 5, "ht": 3}
+
+
+def test_an_answer_over_its_text_messages_is_found(known: Any, words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SEGMENTS, "es", 4)
+    found = [str(problem) for problem in check_segments(words)]
+    assert any("locales/es" in problem and "takes 5 parts, at most 4" in problem for problem in found)
+    assert not any("locales/en" in problem or PLACES in problem for problem in found)
+    assert Sms("x", "en", "a" * 161, 1).number == 2
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_first_answers_fit_into_their_text_messages(language: str, known: Any, words: Any) -> None:
-    long = {}
-    for topic, kind in known.topics.items():
-        if topic in ("legal_aid", "policy_text", "help_menu"):
-            continue  # lists and quotations are as long as they are
-        first = _conversation(topic, language, "sms", known, words)[0].text
-        most = URGENT_SEGMENTS[language] if kind == "urgent" else SEGMENTS[language]
-        if segments(first) > most:
-            long[topic] = (segments(first), first)
-    assert long == {}
+@pytest.mark.parametrize(
+    "name", ["first_contact", "more_line", "checked", "some_undated", "overdue", "help_line", "withdrawn"]
+)
+def test_what_stands_beside_other_texts_does_not_double_their_price(language: str, name: str, words: Any) -> None:
+    text = gsm(words.line(f"phrase/{name}", language, {"month": "2026-11"}))
+    assert not [sign for sign in text if sign not in GSM and sign not in GSM_DOUBLE], text
 
 
 @pytest.mark.parametrize("row", table("never_said"), ids=lambda row: f"{row['language']}: {row['label']}")

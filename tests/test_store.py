@@ -104,6 +104,8 @@ def test_a_turn_is_kept_whole(store: Store) -> None:
     assert store.handled(["m2"]) is None
     assert store.counts().topics == {("2026-11", "ht", "sms", "workplace"): 1}
     assert store.counts().days == {("2026-11-22", "sms"): 1}
+    store.count_delivery("sms", "failed", "30003")
+    assert store.counts().deliveries == {("2026-11", "sms", "failed", "30003"): 1}
 
 
 def test_a_deletion_takes_everything_of_the_conversation(store: Store) -> None:
@@ -211,7 +213,7 @@ def test_the_file_and_its_folder_are_for_this_user_only(tmp_path: Path) -> None:
     assert (tmp_path / "data" / NAME).stat().st_mode & 0o077 == 0
     with sqlite3.connect(tmp_path / "data" / NAME) as other:
         tables = other.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
-    assert {name for name, _ in tables} == {"conversations", "replies", "opt_outs", "topics", "days"}
+    assert {name for name, _ in tables} == {"conversations", "replies", "opt_outs", "topics", "days", "deliveries"}
     assert all("WITHOUT ROWID" in sql for _, sql in tables), "row numbers would tell the order in which people wrote"
     store.close()
 

@@ -3,7 +3,7 @@
     conversations   pseudonym -> record (bot/privacy/records.py), two clocks
     replies         pseudonym of a provider's message -> plans (ids and values, no text), so that a repeat says the same
     opt-outs        lasting pseudonym, nothing else
-    counts          month x language x channel x topic, day x channel
+    counts          month x language x channel x topic, day x channel, month x channel x delivery
 
 Three stores with one contract: memory (here), a file (store_file.py), Redis (store_redis.py). A store raises StoreError and
 nothing else; what a resident then sees is decided in bot/desk.py.
@@ -43,12 +43,14 @@ class Counted:
 
 @dataclass
 class Counts:
-    """The two tables of numbers."""
+    """The tables of numbers."""
 
     topics: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     """(month, language, channel, topic) -> messages."""
     days: dict[tuple[str, str], int] = field(default_factory=dict)
     """(day, channel) -> messages."""
+    deliveries: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    """(month, channel, status, the carrier's error code or "") -> messages that we sent."""
 
 
 class Store(Protocol):
@@ -96,6 +98,15 @@ class Store(Protocol):
 
     def set_opted_out(self, name: str, out: bool) -> None:
         """Stop or start messages to a sender, for good."""
+
+    def count_delivery(self, channel: str, status: str, code: str) -> None:
+        """Count what became of a message that we sent: nothing of whom it went to.
+
+        Args:
+            channel: sms or whatsapp.
+            status: the provider's word: delivered, undelivered, failed.
+            code: the provider's error code; "" where there is none.
+        """
 
     def counts(self) -> Counts:
         """All numbers."""
@@ -157,6 +168,7 @@ class MemoryStore:
         self._opted_out: set[str] = set()
         self._topics: Counter[tuple[str, str, str, str]] = Counter()
         self._days: Counter[tuple[str, str]] = Counter()
+        self._deliveries: Counter[tuple[str, str, str, str]] = Counter()
 
     def get(self, key: str) -> Record | None:
         """The record, as fresh as the clocks allow; a copy, so that what is not committed is not kept."""
@@ -230,9 +242,13 @@ class MemoryStore:
         """Stop or start messages to a sender."""
         (self._opted_out.add if out else self._opted_out.discard)(name)
 
+    def count_delivery(self, channel: str, status: str, code: str) -> None:
+        """Count what became of a message that we sent."""
+        self._deliveries[delivery_cell(channel, status, code)] += 1
+
     def counts(self) -> Counts:
         """All numbers."""
-        return Counts(dict(self._topics), dict(self._days))
+        return Counts(dict(self._topics), dict(self._days), dict(self._deliveries))
 
     def sweep(self) -> int:
         """Remove what has expired."""
@@ -273,3 +289,8 @@ def topic_cells(counted: Counted) -> list[tuple[str, str, str, str]]:
 def day_cell(counted: Counted) -> tuple[str, str]:
     """(day, channel)."""
     return clock.today().isoformat(), counted.channel
+
+
+def delivery_cell(channel: str, status: str, code: str) -> tuple[str, str, str, str]:
+    """(month, channel, status, error code)."""
+    return f"{clock.today():%Y-%m}", channel, status, code

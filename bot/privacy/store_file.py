@@ -25,6 +25,7 @@ from bot.privacy.store import (
     Plan,
     StoreError,
     day_cell,
+    delivery_cell,
     topic_cells,
 )
 from bot.settings import Settings
@@ -40,6 +41,8 @@ CREATE TABLE IF NOT EXISTS opt_outs (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS topics
   (month TEXT, language TEXT, channel TEXT, topic TEXT, n INTEGER NOT NULL, PRIMARY KEY (month, language, channel, topic)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS days (day TEXT, channel TEXT, n INTEGER NOT NULL, PRIMARY KEY (day, channel)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deliveries
+  (month TEXT, channel TEXT, status TEXT, code TEXT, n INTEGER NOT NULL, PRIMARY KEY (month, channel, status, code)) WITHOUT ROWID;
 """
 
 
@@ -218,11 +221,18 @@ class FileStore:
         if not out:
             self._empty_log()
 
+    def count_delivery(self, channel: str, status: str, code: str) -> None:
+        """Count what became of a message that we sent."""
+        cell = delivery_cell(channel, status, code)
+        with self._transaction() as db:
+            db.execute("INSERT INTO deliveries VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", cell)
+
     def counts(self) -> Counts:
         """All numbers."""
         topics = {tuple(row[:4]): row[4] for row in self._rows("SELECT * FROM topics")}
         days = {tuple(row[:2]): row[2] for row in self._rows("SELECT * FROM days")}
-        return Counts(topics, days)  # type: ignore[arg-type]
+        deliveries = {tuple(row[:4]): row[4] for row in self._rows("SELECT * FROM deliveries")}
+        return Counts(topics, days, deliveries)  # type: ignore[arg-type]
 
     def sweep(self) -> int:
         """Remove what has expired."""

@@ -5,7 +5,7 @@ outreach:x:<key>   the context; expires after the short clock
 outreach:m:<name>  plans that answered a message, and whose they are
 outreach:r:<key>   names of the messages of a conversation, so that all can be removed
 outreach:l:<key>   lease: which server answers this conversation now
-outreach:stop      lasting pseudonyms of opt-outs     outreach:topics, outreach:days   numbers
+outreach:stop      lasting pseudonyms of opt-outs     outreach:topics, outreach:days, outreach:deliveries   numbers
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import redis
 
 from actions import clock
 from bot.privacy.records import CONTEXT, Record, from_json, rounded, to_json
-from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, topic_cells
+from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
@@ -197,10 +197,14 @@ class RedisStore:
         """All numbers."""
         topics = self._ask(lambda: self._redis.hgetall(self._key("topics")))
         days = self._ask(lambda: self._redis.hgetall(self._key("days")))
-        return Counts(
-            {tuple(cell.split("|")): int(n) for cell, n in topics.items()},  # type: ignore[misc]
-            {tuple(cell.split("|")): int(n) for cell, n in days.items()},  # type: ignore[misc]
-        )
+        deliveries = self._ask(lambda: self._redis.hgetall(self._key("deliveries")))
+        tables = [{tuple(cell.split("|")): int(n) for cell, n in table.items()} for table in (topics, days, deliveries)]
+        return Counts(*tables)  # type: ignore[arg-type]
+
+    def count_delivery(self, channel: str, status: str, code: str) -> None:
+        """Count what became of a message that we sent."""
+        cell = "|".join(delivery_cell(channel, status, code))
+        self._ask(lambda: self._redis.hincrby(self._key("deliveries"), cell, 1))
 
     def sweep(self) -> int:
         """Nothing: Redis forgets by itself."""
