@@ -27,7 +27,7 @@ from bot.nlu.classifier import TopicClassifier  # noqa: E402
 from bot.nlu.components import VECTORS  # noqa: E402
 from bot.nlu.features import Lexicons  # noqa: E402
 from bot.nlu.text import parts  # noqa: E402
-from bot.nlu.understanding import FOLLOW_UP, Context, understand  # noqa: E402
+from bot.nlu.understanding import FOLLOW_UP, TAIL_WORDS, Context, understand  # noqa: E402
 
 FOLDS = 5
 
@@ -71,6 +71,8 @@ def main() -> int:
         found = understand(
             message, beliefs, Context(), words, known.gazetteer, lexicons.concepts,
             parts=told_parts if 2 <= len(pieces) <= 4 else (), related=related,
+            tail=model.probabilities(" ".join(message.split()[-TAIL_WORDS:]), spoken, lexicons, second_look=False)
+            if len(message.split()) > 2 * TAIL_WORDS else None,
         )  # fmt: skip
         about = set(found.topics) | ({found.urgent} if found.urgent else set())
         if found.command in ("start", "more", "number_unknown"):

@@ -30,11 +30,12 @@ from bot.nlu.features import Lexicons, gloss
 from bot.nlu.mentions import mentioned
 from bot.nlu.personal import without_personal_data
 from bot.nlu.text import parts, tokens
-from bot.nlu.understanding import Context, understand
+from bot.nlu.understanding import TAIL_WORDS, Context, understand
 
 logger = logging.getLogger(__name__)
 BELIEFS = "beliefs"
 PARTS = "parts"
+TAIL = "tail"
 MOST_PARTS = 4
 """A story of more sentences is one message."""
 LEAST_WORDS = 5
@@ -121,6 +122,11 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             message.set(INTENT, ranking[0], add_to_output=True)
             message.set(INTENT_RANKING_KEY, ranking, add_to_output=True)
             message.set(BELIEFS, beliefs)
+            words = text.split()
+            if len(words) > 2 * TAIL_WORDS:
+                last = " ".join(words[-TAIL_WORDS:])
+                spoken = language.choose(vote, None)
+                message.set(TAIL, self._model.probabilities(last, spoken, self._lexicons, second_look=False))
             pieces = parts(text)
             if 2 <= len(pieces) <= MOST_PARTS:
                 spoken = language.choose(vote, None)
@@ -179,6 +185,7 @@ class Understanding(GraphComponent, IntentClassifier):
                 chosen=metadata.get("chosen"),
                 parts=message.get(PARTS) or (),
                 related=self._related,
+                tail=message.get(TAIL),
             )
             text = message.get(TEXT) or ""
             said = [text, gloss(text, result.language, self._lexicons)]

@@ -42,6 +42,8 @@ ALARM_PLAIN, ALARM_FOLLOWING = 0.5, 0.7
 """... of a message that names nothing dangerous: alone, and in the middle of a conversation ..."""
 ALARM_VETOED = 0.7
 """... also for a text about the past, the news or 911 as a thing ..."""
+TAIL_WORDS, ALARM_TAIL = 15, 0.05
+"""The last words of a story of more than twice as many are judged by themselves, if they have this belief at least."""
 SCREENED = 0.05
 """... and the belief that is enough where the screen raises it."""
 FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
@@ -70,8 +72,12 @@ NO_SECOND = frozenset(
         "change_language",
     }
 )
+RISKY = {"opt_out": 0.75, "delete_data": 0.75}
+"""What ends or erases a conversation needs this belief from a sentence; under it the resident chooses."""
 SHORT_SURE = 0.5
 """One or two words must be this clear to be answered without asking."""
+CLEARLY = 0.8
+"""A greeting or a thanks of one word, or in French, is believed from here."""
 PLACE_WORDS = 6
 """In doubt, a message of at most so many words that names a place asks for help there."""
 
@@ -207,9 +213,16 @@ BARE = frozenset(
 """A message of one word that says no more than these is not understood."""
 
 
-def _danger(text: str, beliefs: Mapping[str, float], concepts: Sequence[str], follows: bool) -> str | None:
+def _danger(
+    text: str, beliefs: Mapping[str, float], concepts: Sequence[str], follows: bool, tail: Mapping[str, float]
+) -> str | None:
     """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
     belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
+    at_the_end = {topic: tail.get(topic, 0.0) for topic in URGENT}
+    if sum(at_the_end.values()) >= max(ALARM_TAIL, sum(belief.values())):
+        # A long story whose last words tell of danger: the rest of it does not outvote them.
+        belief = at_the_end
+        text = " ".join(text.split()[-TAIL_WORDS:])
     likelier = max(URGENT, key=belief.__getitem__)
     total = sum(belief.values())
     if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and likelier == "crisis":
@@ -240,6 +253,7 @@ def understand(
     chosen: str | None = None,
     parts: Sequence[Mapping[str, float]] = (),
     related: Mapping[str, Sequence[str]] | None = None,
+    tail: Mapping[str, float] | None = None,
 ) -> Understanding:
     """What the message asks.
 
@@ -253,6 +267,7 @@ def understand(
         chosen: what a pressed button stands for.
         parts: beliefs of the message's sentences, where it has several.
         related: topic -> topics that its answer leads to.
+        tail: beliefs of the last words of a long message.
     """
     vote = languages.identify(text)
     result = Understanding(language=languages.choose(vote, context.language, context.hint))
@@ -269,7 +284,7 @@ def understand(
 
     if chosen:
         return _choose(result, chosen)
-    urgent = _danger(text, beliefs, result.concepts, bool(context.last_topics))
+    urgent = _danger(text, beliefs, result.concepts, bool(context.last_topics), tail or {})
     word = keywords.find(text)
     number = keywords.number(text)
     if (
@@ -291,6 +306,7 @@ def understand(
             return _choose(result, context.choices[number - 1])
         result.command = "number_unknown"
         return result
+    first_belief = next(iter(beliefs.items()), ("", 0.0))
     asked = context.open_question in ("place", "place_again")
     listed = context.last_topics[:1] == ("legal_aid",)
     if urgent is None and (asked or listed):
@@ -307,6 +323,7 @@ def understand(
         and vote.language in ("fr", "other")
         and vote.certain
         and vote.words > 2
+        and not (first_belief[0] in SMALL and first_belief[1] >= CLEARLY)
     ):
         result.notice = "french" if vote.language == "fr" else "other"
         return result
@@ -354,10 +371,10 @@ def understand(
         others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
         result.topics = ["domestic_violence", *others]
         return result
-    if len(words) == 1 and set(result.concepts) <= BARE and not context.last_topics:
+    if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
         return result
     sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
-    if first[1] >= sure or first[1] - second[1] >= ahead:
+    if (first[1] >= sure or first[1] - second[1] >= ahead) and first[1] >= RISKY.get(first[0], 0.0):
         result.topics = [first[0]]
         second_question = _second_question(first[0], parts)
         if second_question:
