@@ -23,6 +23,8 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 SIZE = 384
 MOST_WORDS = 16
 """Of a longer text the first and the last half of so many words are read: time grows with length (25 ms for 14 words, 90 for 60)."""
+MOST_LETTERS = 120
+"""The same for letters: a word can be "A-A-A-A-..." (8 s for 1,600 of them, in which nobody else is answered). The longest training message has 114."""
 REPORTED = 2000
 """A line of progress after so many vectors."""
 THREADS = 2
@@ -35,9 +37,10 @@ class EncoderMissing(RuntimeError):
 def shortened(text: str) -> str:
     """Both ends of a long text."""
     words = text.split()
-    if len(words) <= MOST_WORDS:
-        return " ".join(words)
-    return " ".join([*words[: MOST_WORDS // 2], *words[-MOST_WORDS // 2 :]])
+    if len(words) > MOST_WORDS:
+        words = [*words[: MOST_WORDS // 2], *words[-MOST_WORDS // 2 :]]
+    short = " ".join(words)
+    return short if len(short) <= MOST_LETTERS else f"{short[: MOST_LETTERS // 2]} {short[-MOST_LETTERS // 2 :]}"
 
 
 def _made() -> Any:
