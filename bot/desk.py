@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 """START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
+
+BUSY_SECONDS = 5
+"""A conversation's queue is usually empty again after so long."""
 
 
 class Result(Enum):
@@ -81,6 +84,8 @@ class Answer:
     """The conversation's language after the turn."""
     kept: bool = False
     """Whether anything of the conversation is kept."""
+    wait: int = 0
+    """Seconds until another try is worth while, after LIMITED and BUSY."""
 
 
 class Desk:
@@ -135,6 +140,23 @@ class Desk:
             incident(error, "at the desk")
             return self._failed(message, danger)
 
+    def refused(self, message: Message, wait: int) -> Answer:
+        """The answer to a message that its channel may not hand in, its network having sent too many: danger first, all the same.
+
+        It takes no engine, store or queue. Never raises.
+
+        Args:
+            wait: seconds until another try is worth while.
+        """
+        danger = safety.screen(message.text)
+        try:
+            language = self._language(message, None)
+            made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
+            return replace(self._shaped(message, [made], Result.LIMITED), wait=wait)
+        except Exception as error:
+            incident(error, "at the desk")
+            return self._failed(message, danger)
+
     async def _answer(self, message: Message, danger: str | None) -> Answer:
         key = self.pseudonyms.of(message.channel, message.sender)
         stopping = SHAPES[message.channel].stop_words
@@ -152,7 +174,7 @@ class Desk:
         if message.carrier_answered:
             return Answer([], Result.STOPPED)
         if self.repeats and not self.limiter.passes(key):
-            return self._limited(message, key, danger)
+            return replace(self._limited(message, key, danger), wait=self.limiter.wait(key))
         repeated = await self._repeated(message, names)
         if repeated:
             return repeated
@@ -163,7 +185,7 @@ class Desk:
         except Busy:
             language = self._language(message, None)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
-            return self._shaped(message, [made], Result.BUSY)
+            return replace(self._shaped(message, [made], Result.BUSY), wait=BUSY_SECONDS)
 
     async def _turn(self, message: Message, key: str, names: Sequence[str]) -> Answer:
         before: str | None = None
