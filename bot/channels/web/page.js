@@ -18,6 +18,7 @@ const LONGEST = 1000; // characters
 const NEAR = 800; // characters from which the count is shown
 const KINDS = ["answer", "offer", "clarify", "question", "emergency", "crisis", "service", "notice"];
 
+const CODES = Object.keys(words);
 let language = root.lang;
 let picked = false; // chosen on this page, and not told yet
 let session, page, count, round = 0, stop; // of the conversation
@@ -141,7 +142,7 @@ async function copy(number) {
 }
 
 function shown(reply) {
-  const code = words[reply.language] ? reply.language : language;
+  const code = CODES.includes(reply.language) ? reply.language : language;
   const kind = KINDS.includes(reply.kind) ? reply.kind : "answer";
   const text = String(reply.text ?? "");
   const node = entry(kind, code, "page_we", text);
@@ -177,9 +178,10 @@ async function post(message) {
       method: "POST", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer", redirect: "error", signal: stop.signal,
       headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ...message, session }),
     });
-    const body = await answer.json();
-    if (!Array.isArray(body.messages)) throw new Error("no answer");
-    return { fine: answer.ok, code: answer.status, body };
+    const body = await answer.json().catch(() => ({}));
+    // An answer that is none comes from something between us: a captive portal, a proxy.
+    const fine = answer.ok && Array.isArray(body.messages);
+    return { fine, code: answer.ok && !fine ? 500 : answer.status, body };
   } finally {
     clearTimeout(late);
   }
@@ -191,9 +193,16 @@ function offer(message, node) {
   again.addEventListener("click", () => {
     again.remove();
     box.focus({ preventScroll: true });
-    chain = chain.then(() => deliver(message, node));
+    queue(message, node);
   });
   node.append(again);
+}
+
+function queue(message, node) {
+  chain = chain.then(() => deliver(message, node)).catch(() => {
+    tell(word("page_failed"));
+    offer(message, node);
+  });
 }
 
 // One message, until it is answered or has failed.
@@ -201,12 +210,11 @@ async function deliver(message, node) {
   const mine = round;
   const slow = setTimeout(() => { if (mine === round) tell(`${word("page_typing")} ...`); }, SLOW);
   let answer = null;
-  for (let attempt = 0; !answer && mine === round && attempt <= RETRIES.length; attempt += 1) {
+  // What did not come through, or what the server could not do, may go well in a moment; what it refused it would refuse again.
+  for (let attempt = 0; (answer?.code ?? 500) >= 500 && mine === round && attempt <= RETRIES.length; attempt += 1) {
     if (attempt) await wait(RETRIES[attempt - 1]);
     try {
       if (mine === round) answer = await post(message);
-      // What the server could not do now it may do in a moment; what it refused it would refuse again.
-      if (answer?.code >= 500) answer = null;
     } catch {
       answer = null;
     }
@@ -223,7 +231,7 @@ async function deliver(message, node) {
     tell("");
     node.classList.remove("failed");
     for (const old of log.querySelectorAll(".choices")) if (!nodes.some((fresh) => fresh.contains(old))) old.remove();
-    if (words[body.lang] && body.lang !== language) speak(body.lang);
+    if (CODES.includes(body.lang) && body.lang !== language) speak(body.lang);
   } else {
     tell(word(!answer ? "page_offline" : answer.code === 429 ? "page_busy" : "page_failed"));
     offer(message, node);
@@ -247,7 +255,7 @@ function send(text, button = null, pressed = false) {
   count += 1;
   const message = { v: 1, id: `${page}-${count}`, lang: picked ? language : null, hint: language, text: button ? "" : text, button };
   picked = false;
-  chain = chain.then(() => deliver(message, node));
+  queue(message, node);
 }
 
 // --- the text box ------------------------------------------------------------------------------
