@@ -89,7 +89,9 @@ def parser() -> argparse.ArgumentParser:
     withdraw.add_argument("--end", action="store_true", help="serve it again")
     withdraw.add_argument("--list", action="store_true")
     snippet = commands.add_parser("snippet", help="what a partner site pastes to show the chat")
-    snippet.add_argument("--language", choices=("en", "es", "ht"), default="en", help="of the page that it is pasted into")
+    snippet.add_argument(
+        "--language", choices=("en", "es", "ht"), default="en", help="of the page that it is pasted into"
+    )
     return top
 
 

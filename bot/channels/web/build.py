@@ -260,7 +260,7 @@ def basic_document(words: Words, language: str, log: str = "", session: str = ""
     intro = f'<ul class="lines">{lines}</ul>'
     if not log:
         examples = _choices([("say", own[name], own[name]) for name in EXAMPLES])
-        intro = f"<p>{html.escape(own['page_intro'])}</p><p>{html.escape(own['page_kept'])}</p>{intro}{examples}"
+        intro += f"<p>{html.escape(own['page_intro'])}</p><p>{html.escape(own['page_kept'])}</p>{examples}"
     restart = f'<button type="submit" name="restart" value="1">{values["page_restart"]}</button>' if session else ""
     values.update(log=log, session=html.escape(session), id=html.escape(message_id), intro=intro, restart=restart)
     return Document(_fill((FOLDER / "basic.html").read_text(encoding="utf-8"), values), _policy(values["css"], ()))

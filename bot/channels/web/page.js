@@ -237,7 +237,7 @@ async function deliver(message, node) {
     offer(message, node);
     if (!nodes.length) node.scrollIntoView({ block: "end" });
   }
-  // The start of what is new, not its end.
+  // The start of what is new, not its end; without a slide, which nobody in danger waits for.
   nodes[0]?.scrollIntoView({ block: "start" });
 }
 
