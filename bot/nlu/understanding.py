@@ -25,8 +25,9 @@ SAME, RELATED = 3.0, 1.5
 """How many times likelier a topic becomes when it was answered last, or is among what that answer leads to ..."""
 BEFORE_LAST = 1.5
 """... and when it was answered before that; only for messages of at most FOLLOW_WORDS words."""
-FOLLOW_PRIOR, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.002
-"""What a follow-up is about before it is read: the last topic, the ones before; weighed with what the words themselves say for each."""
+FOLLOW_PRIOR, FOLLOW_LED, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.15, 0.002
+"""What a follow-up is about before it is read: the last topic, the ones before, those that the last leads to; weighed with what the
+words themselves say for each."""
 SURE = 0.50
 """Belief from which one topic is answered without asking ..."""
 AHEAD = 0.20
@@ -72,6 +73,8 @@ NO_SECOND = frozenset(
         "change_language",
     }
 )
+DOUBTFUL_DANGER = 0.12
+"""Belief in danger from which a message that is not understood, and names something dangerous, gets the number."""
 RISKY = {"opt_out": 0.75, "delete_data": 0.75}
 """What ends or erases a conversation needs this belief from a sentence; under it the resident chooses."""
 SHORT_SURE = 0.5
@@ -285,8 +288,9 @@ def understand(
     if chosen:
         return _choose(result, chosen)
     urgent = _danger(text, beliefs, result.concepts, bool(context.last_topics), tail or {})
+    total_danger = sum(beliefs.get(topic, 0.0) for topic in URGENT)
     word = keywords.find(text)
-    number = keywords.number(text)
+    number = keywords.number(text, bool(context.choices))
     if (
         urgent is None
         and number is None
@@ -383,6 +387,10 @@ def understand(
             result.argument = _wanted_language(text, result, vote, keywords)
             if result.argument:
                 result.language = result.argument
+        return result
+    if DANGER & set(result.concepts) and total_danger >= DOUBTFUL_DANGER and not safety.vetoed(text):
+        # Not understood, and perhaps in danger: the number comes first, the choices with it.
+        result.urgent = "emergency"
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES
@@ -492,12 +500,13 @@ def _with_context(
     before = [FOLLOWS_TO.get(topic, topic) for topic in context.last_topics if topic not in NO_FOLLOW]
     before = [topic for topic in dict.fromkeys(before) if topic in own]
     if before and len(words) <= FOLLOW_WORDS:
-        weights = [prior * (own[topic] + LEAST_EVIDENCE) for topic, prior in zip(before, FOLLOW_PRIOR, strict=False)]
-        for topic, weight in zip(before, weights, strict=False):
-            own[topic] += follow * weight / sum(weights)
-        for topic in related.get(before[0], ()):
-            if topic in own and topic not in before:
-                own[topic] *= RELATED
+        leads_to = [topic for topic in related.get(before[0], ()) if topic in own and topic not in before]
+        priors = {**dict.fromkeys(leads_to, FOLLOW_LED), **dict(zip(before, FOLLOW_PRIOR, strict=False))}
+        weights = {topic: prior * (own[topic] + LEAST_EVIDENCE) for topic, prior in priors.items()}
+        for topic, weight in weights.items():
+            own[topic] += follow * weight / sum(weights.values())
+        for topic in leads_to:
+            own[topic] *= RELATED
         own[before[0]] *= SAME
         for topic in before[1:2]:
             own[topic] *= BEFORE_LAST
