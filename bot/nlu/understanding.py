@@ -43,8 +43,9 @@ ALARM_PLAIN, ALARM_FOLLOWING = 0.5, 0.7
 """... of a message that names nothing dangerous: alone, and in the middle of a conversation ..."""
 ALARM_VETOED = 0.7
 """... also for a text about the past, the news or 911 as a thing ..."""
-TAIL_WORDS, ALARM_TAIL = 15, 0.05
-"""The last words of a story of more than twice as many are judged by themselves, if they have this belief at least."""
+TAIL_WORDS, ALARM_TAIL = 15, 0.6
+"""The last words of a story of more than twice as many are judged by themselves where they have this belief, or the screen finds danger
+in them."""
 SCREENED = 0.05
 """... and the belief that is enough where the screen raises it."""
 FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
@@ -222,10 +223,11 @@ def _danger(
     """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
     belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
     at_the_end = {topic: tail.get(topic, 0.0) for topic in URGENT}
-    if sum(at_the_end.values()) >= max(ALARM_TAIL, sum(belief.values())):
+    last_words = " ".join(text.split()[-TAIL_WORDS:])
+    least_at_the_end = SCREENED if safety.screen(last_words) else ALARM_TAIL
+    if sum(at_the_end.values()) >= max(least_at_the_end, sum(belief.values())):
         # A long story whose last words tell of danger: the rest of it does not outvote them.
-        belief = at_the_end
-        text = " ".join(text.split()[-TAIL_WORDS:])
+        belief, text = at_the_end, last_words
     likelier = max(URGENT, key=belief.__getitem__)
     total = sum(belief.values())
     if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and likelier == "crisis":
