@@ -234,9 +234,10 @@ def _danger(
         return None  # "my husband tried to kill me": no suicide; the abuse answer begins with 911
     least = ALARM if DANGER & set(concepts) else (ALARM_FOLLOWING if follows else ALARM_PLAIN)
     alarmed = total >= ALARM_VETOED or (total >= least and not safety.vetoed(text))
-    if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
-        return likelier
     screened = safety.screen(text)
+    if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
+        # Which of the two: the screen's word, where the classifier thinks both possible ("my child is dying").
+        return screened if screened and belief[screened] >= SCREENED * total else likelier
     return screened if screened and total >= SCREENED else None
 
 
@@ -300,7 +301,7 @@ def understand(
         and context.last_topics[:1]
         and context.last_topics[0] in URGENT
         and len(words) <= 2
-        and (word is None or word[0] in ("more", "thanks"))
+        and (word is None or word[0] in ("more", "thanks", "yes", "no"))
     ):
         # "yes", "more", "ok" after 988 or 911: the same words once more, no small talk.
         result.urgent = context.last_topics[0]
@@ -368,6 +369,8 @@ def understand(
         # "When do you delete my messages?" is a question, not a request.
         result.topics = ["privacy"]
         return result
+    if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
+        return result
     if len(words) <= 2 and first[1] < SHORT_SURE and not context.last_topics:
         result.choices = [topic for topic, belief in ranked[:MOST_CHOICES] if belief >= NEAR and topic not in SMALL]
         return result
@@ -376,8 +379,6 @@ def understand(
         # A threat to kill by husband, wife or ex is answered first, whatever else is asked.
         others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
         result.topics = ["domestic_violence", *others]
-        return result
-    if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
         return result
     sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
     if (first[1] >= sure or first[1] - second[1] >= ahead) and first[1] >= RISKY.get(first[0], 0.0):
@@ -509,7 +510,8 @@ def _with_context(
             own[topic] += follow * weight / sum(weights.values())
         for topic in leads_to:
             own[topic] *= RELATED
-        own[before[0]] *= SAME
+        if before[0] not in URGENT:
+            own[before[0]] *= SAME
         for topic in before[1:2]:
             own[topic] *= BEFORE_LAST
         total = sum(own.values()) or 1.0
