@@ -159,7 +159,10 @@ class Answering:
         if command == "number_unknown":
             return [plan("notice", None, language, [[line("phrase/number_unknown")]])]
         plans: list[Plan] = []
-        for topic in understood["topics"][:MOST_TOPICS]:
+        topics = list(understood["topics"][:MOST_TOPICS])
+        if "domestic_violence" not in topics:  # a threat to kill stays first, whatever else is asked
+            topics.sort(key=lambda topic: len(self.knowledge.texts[f"{topic}/short"]))
+        for topic in topics:
             plans += self._topic(topic, understood, before, after, today)
         return plans
 

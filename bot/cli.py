@@ -99,6 +99,10 @@ def parser() -> argparse.ArgumentParser:
     withdraw.add_argument("--until", type=_day)
     withdraw.add_argument("--end", action="store_true", help="serve it again")
     withdraw.add_argument("--list", action="store_true")
+    snippet = commands.add_parser("snippet", help="what a partner site pastes to show the chat")
+    snippet.add_argument(
+        "--language", choices=("en", "es", "ht"), default="en", help="of the page that it is pasted into"
+    )
     return top
 
 
@@ -315,6 +319,18 @@ def withdraw(options: argparse.Namespace) -> int:
     return 0
 
 
+def snippet(options: argparse.Namespace) -> int:
+    """`outreach snippet [--language LANGUAGE]`."""
+    from bot.channels.web import build
+    from bot.settings import settings
+    from bot.words import loaded
+
+    own = settings()
+    name = build.page_words(loaded(), options.language)["page_title"]
+    print(build.snippet(own.public_url or "http://localhost:8080", own.organisation, options.language, name), end="")
+    return 0
+
+
 def run(options: argparse.Namespace) -> int:
     """`outreach run`."""
     from bot import server
@@ -331,6 +347,7 @@ COMMANDS = {
     "words": words,
     "review": review,
     "withdraw": withdraw,
+    "snippet": snippet,
 }
 
 

@@ -36,6 +36,9 @@ T = TypeVar("T")
 ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 """START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
 
+BUSY_SECONDS = 5
+"""A conversation's queue is usually empty again after so long."""
+
 
 LEASE_SECONDS, LEASE_POLL = 8.0, 0.05
 """So long another server may hold a conversation before this one gives up, and how often it asks."""
@@ -94,6 +97,8 @@ class Answer:
     """The conversation's language after the turn."""
     kept: bool = False
     """Whether anything of the conversation is kept."""
+    wait: int = 0
+    """Seconds until another try is worth while, after LIMITED and BUSY."""
 
 
 class Desk:
@@ -150,6 +155,23 @@ class Desk:
             incident(error, "at the desk")
             return self._failed(message, danger)
 
+    def refused(self, message: Message, wait: int) -> Answer:
+        """The answer to a message that its channel may not hand in, its network having sent too many: danger first, all the same.
+
+        It takes no engine, store or queue. Never raises.
+
+        Args:
+            wait: seconds until another try is worth while.
+        """
+        danger = safety.screen(message.text)
+        try:
+            language = self._language(message, None)
+            made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
+            return replace(self._shaped(message, [made], Result.LIMITED), wait=wait)
+        except Exception as error:
+            incident(error, "at the desk")
+            return self._failed(message, danger)
+
     async def _answer(self, message: Message, danger: str | None) -> Answer:
         key = self.pseudonyms.of(message.channel, message.sender)
         stopping = SHAPES[message.channel].stop_words
@@ -176,7 +198,7 @@ class Desk:
         if repeated:
             return repeated
         if self.repeats and not self.limiter.passes(key):
-            return self._limited(message, key, danger)
+            return replace(self._limited(message, key, danger), wait=self.limiter.wait(key))
         try:
             async with self.queues.turn(key), self._leased(key) as lease:
                 # The first delivery may have been answered while this one waited.
@@ -184,7 +206,7 @@ class Desk:
         except Busy:
             language = self._language(message, None)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
-            return self._shaped(message, [made], Result.BUSY)
+            return replace(self._shaped(message, [made], Result.BUSY), wait=BUSY_SECONDS)
 
     @asynccontextmanager
     async def _leased(self, key: str) -> AsyncIterator[int | None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rasa.core.channels.channel import InputChannel
 from sanic import Sanic
-from sanic.exceptions import SanicException
+from sanic.exceptions import RequestTimeout, SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
@@ -21,6 +21,7 @@ from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
 from bot.desk import Desk
 from bot.privacy.keys import day_keys, subkey
+from bot.privacy.limits import Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import Store
 from bot.privacy.store_file import FileStore
@@ -42,9 +43,28 @@ async def golden(assistant: Assistant) -> bool:
     return outcome.plans[0]["topic"] == GOLDEN[1] and bool(assistant.render(outcome.plans)[0].text)
 
 
+class TimedRequest(Request):
+    """A request whose body must come in time. Sanic's own clock for bodies is the answer's, which is longer."""
+
+    async def receive_body(self) -> None:
+        """Read the body.
+
+        Raises:
+            RequestTimeout: after BODY_SECONDS.
+        """
+        try:
+            await asyncio.wait_for(super().receive_body(), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            if self.stream:
+                # Nothing more is waited for, and nothing more is read.
+                self.stream.keep_alive = False
+                self.stream.request_body = None
+            raise RequestTimeout("body") from None
+
+
 def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
     """The web application: the channels' addresses, health and readiness, and nothing else."""
-    app = Sanic(f"outreach-{secrets.token_hex(4)}", configure_logging=False)
+    app = Sanic(f"outreach-{secrets.token_hex(4)}", configure_logging=False, request_class=TimedRequest)
     app.config.REQUEST_MAX_SIZE = BODY_BYTES
     app.config.REQUEST_TIMEOUT = BODY_SECONDS
     app.config.RESPONSE_TIMEOUT = 30
@@ -120,7 +140,14 @@ def open_store(own: Settings) -> Store:
 
 def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
     """The channels whose keys are set; one line about each."""
-    channels: list[InputChannel] = [WebChannel(desk, own.chat_origins)]
+    # Where only this machine can reach the server there is one network, and it is ours.
+    limiter = None if own.trusted_proxies or not own.local else Limiter(())
+    channels: list[InputChannel] = [WebChannel(desk, own.chat_origins, own.trusted_proxies, limiter)]
+    if own.public_url and not own.trusted_proxies:
+        print(
+            "TRUSTED_PROXIES is not set: behind a proxy all visitors of the website share one limit (docs/operators.md).",
+            flush=True,
+        )
     if own.twilio is None:
         print("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).", flush=True)
     else:

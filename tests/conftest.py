@@ -117,6 +117,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+DEMO_PORT = free_port()
+"""Of the partner's page that frames the chat: another site than the chat's 127.0.0.1, as in life."""
+DEMO = f"http://localhost:{DEMO_PORT}"
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """`outreach run` on a free port: its address, and its data folder."""
@@ -128,7 +133,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "OUTREACH_DATA": str(data)},
+        env={**os.environ, "OUTREACH_DATA": str(data), "CHAT_ORIGINS": DEMO},
     )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 90

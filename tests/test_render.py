@@ -76,6 +76,7 @@ def everything(language: str, known: Any, words: Any) -> list[tuple[str, str]]:
             "to",
             "first",
             "last",
+            "n",
         ],
         "5",
     )

@@ -1,7 +1,7 @@
 """Messages to sparse vectors: what the classifier sees. Plain numpy and scipy, no Rasa.
 
-Three views of one text, measured in docs/decisions/0003-understanding.md: letters (the text and its
-English gloss), concepts with pairs of neighbours, and words.
+Five views of one text, measured in docs/decisions/0003-understanding.md: letters of the text, of its English gloss
+and of its sounds, words of the gloss, concepts with pairs of neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from bot.nlu.lexicon import Concepts, Gloss
+from bot.nlu.sounds import sounds
 from bot.nlu.text import plain, tokens
 
 
@@ -149,6 +150,7 @@ VIEWS: dict[str, tuple[Analyzer, float, int]] = {
     # name: what it sees, its weight, in how many messages a term must stand
     "letters": (lambda text, language, lexicons: list(letters(text)), 1.0, 2),
     "gloss": (lambda text, language, lexicons: list(letters(gloss(text, language, lexicons))), 1.0, 2),
+    "sounds": (lambda text, language, lexicons: list(letters(sounds(text, language))), 1.0, 2),
     "words": (lambda text, language, lexicons: list(words(gloss(text, language, lexicons))), 1.2, 2),
     "concepts": (lambda text, language, lexicons: list(concepts(text, language, lexicons)), 1.5, 1),
 }

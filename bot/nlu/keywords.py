@@ -41,15 +41,20 @@ class Keywords:
             return "help_menu", "en"
         return self.exact.get(words)
 
-    def number(self, text: str) -> int | None:
-        """The number that the whole message is: "2", "#2", "el 2", "two", "nimewo 2"; None for anything else."""
+    def number(self, text: str, listed: bool = True) -> int | None:
+        """The number that the whole message is: "2", "#2", "el 2", "two", "nimewo 2"; None for anything else.
+
+        Args:
+            text: as written.
+            listed: whether a list is open; without one a word is no number ("onè" is a greeting, "un" is many things).
+        """
         words = [word.strip("#*") for word in tokens(unicodedata.normalize("NFKC", text))]
         words = [word for word in words if word and word not in self.counters]
         if len(words) != 1:
             return None
         if words[0].isdecimal() and len(words[0]) <= 2:
             return int(words[0])
-        return self.numbers.get(words[0])
+        return self.numbers.get(words[0]) if listed else None
 
     def languages_in(self, text: str) -> set[str]:
         """The languages that a text names."""

@@ -25,8 +25,9 @@ SAME, RELATED = 3.0, 1.5
 """How many times likelier a topic becomes when it was answered last, or is among what that answer leads to ..."""
 BEFORE_LAST = 1.5
 """... and when it was answered before that; only for messages of at most FOLLOW_WORDS words."""
-FOLLOW_PRIOR, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.002
-"""What a follow-up is about before it is read: the last topic, the ones before; weighed with what the words themselves say for each."""
+FOLLOW_PRIOR, FOLLOW_LED, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.15, 0.002
+"""What a follow-up is about before it is read: the last topic, the ones before, those that the last leads to; weighed with what the
+words themselves say for each."""
 SURE = 0.50
 """Belief from which one topic is answered without asking ..."""
 AHEAD = 0.20
@@ -42,8 +43,9 @@ ALARM_PLAIN, ALARM_FOLLOWING = 0.5, 0.7
 """... of a message that names nothing dangerous: alone, and in the middle of a conversation ..."""
 ALARM_VETOED = 0.7
 """... also for a text about the past, the news or 911 as a thing ..."""
-TAIL_WORDS, ALARM_TAIL = 15, 0.05
-"""The last words of a story of more than twice as many are judged by themselves, if they have this belief at least."""
+TAIL_WORDS, ALARM_TAIL = 15, 0.6
+"""The last words of a story of more than twice as many are judged by themselves where they have this belief, or the screen finds danger
+in them."""
 SCREENED = 0.05
 """... and the belief that is enough where the screen raises it."""
 FOLLOW_SURE, FOLLOW_AHEAD = 0.3, 0.05
@@ -72,6 +74,8 @@ NO_SECOND = frozenset(
         "change_language",
     }
 )
+DOUBTFUL_DANGER = 0.12
+"""Belief in danger from which a message that is not understood, and names something dangerous, gets the number."""
 RISKY = {"opt_out": 0.75, "delete_data": 0.75}
 """What ends or erases a conversation needs this belief from a sentence; under it the resident chooses."""
 SHORT_SURE = 0.5
@@ -219,19 +223,21 @@ def _danger(
     """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
     belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
     at_the_end = {topic: tail.get(topic, 0.0) for topic in URGENT}
-    if sum(at_the_end.values()) >= max(ALARM_TAIL, sum(belief.values())):
+    last_words = " ".join(text.split()[-TAIL_WORDS:])
+    least_at_the_end = SCREENED if safety.screen(last_words) else ALARM_TAIL
+    if sum(at_the_end.values()) >= max(least_at_the_end, sum(belief.values())):
         # A long story whose last words tell of danger: the rest of it does not outvote them.
-        belief = at_the_end
-        text = " ".join(text.split()[-TAIL_WORDS:])
+        belief, text = at_the_end, last_words
     likelier = max(URGENT, key=belief.__getitem__)
     total = sum(belief.values())
     if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and likelier == "crisis":
         return None  # "my husband tried to kill me": no suicide; the abuse answer begins with 911
     least = ALARM if DANGER & set(concepts) else (ALARM_FOLLOWING if follows else ALARM_PLAIN)
     alarmed = total >= ALARM_VETOED or (total >= least and not safety.vetoed(text))
-    if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
-        return likelier
     screened = safety.screen(text)
+    if alarmed and len("".join(tokens(text))) >= LEAST_LETTERS:
+        # Which of the two: the screen's word, where the classifier thinks both possible ("my child is dying").
+        return screened if screened and belief[screened] >= SCREENED * total else likelier
     return screened if screened and total >= SCREENED else None
 
 
@@ -285,8 +291,9 @@ def understand(
     if chosen:
         return _choose(result, chosen)
     urgent = _danger(text, beliefs, result.concepts, bool(context.last_topics), tail or {})
+    total_danger = sum(beliefs.get(topic, 0.0) for topic in URGENT)
     word = keywords.find(text)
-    number = keywords.number(text)
+    number = keywords.number(text, bool(context.choices))
     if (
         urgent is None
         and number is None
@@ -294,7 +301,7 @@ def understand(
         and context.last_topics[:1]
         and context.last_topics[0] in URGENT
         and len(words) <= 2
-        and (word is None or word[0] in ("more", "thanks"))
+        and (word is None or word[0] in ("more", "thanks", "yes", "no"))
     ):
         # "yes", "more", "ok" after 988 or 911: the same words once more, no small talk.
         result.urgent = context.last_topics[0]
@@ -362,6 +369,8 @@ def understand(
         # "When do you delete my messages?" is a question, not a request.
         result.topics = ["privacy"]
         return result
+    if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
+        return result
     if len(words) <= 2 and first[1] < SHORT_SURE and not context.last_topics:
         result.choices = [topic for topic, belief in ranked[:MOST_CHOICES] if belief >= NEAR and topic not in SMALL]
         return result
@@ -370,8 +379,6 @@ def understand(
         # A threat to kill by husband, wife or ex is answered first, whatever else is asked.
         others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
         result.topics = ["domestic_violence", *others]
-        return result
-    if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
         return result
     sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
     if (first[1] >= sure or first[1] - second[1] >= ahead) and first[1] >= RISKY.get(first[0], 0.0):
@@ -383,6 +390,10 @@ def understand(
             result.argument = _wanted_language(text, result, vote, keywords)
             if result.argument:
                 result.language = result.argument
+        return result
+    if DANGER & set(result.concepts) and total_danger >= DOUBTFUL_DANGER and not safety.vetoed(text):
+        # Not understood, and perhaps in danger: the number comes first, the choices with it.
+        result.urgent = "emergency"
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES
@@ -492,13 +503,15 @@ def _with_context(
     before = [FOLLOWS_TO.get(topic, topic) for topic in context.last_topics if topic not in NO_FOLLOW]
     before = [topic for topic in dict.fromkeys(before) if topic in own]
     if before and len(words) <= FOLLOW_WORDS:
-        weights = [prior * (own[topic] + LEAST_EVIDENCE) for topic, prior in zip(before, FOLLOW_PRIOR, strict=False)]
-        for topic, weight in zip(before, weights, strict=False):
-            own[topic] += follow * weight / sum(weights)
-        for topic in related.get(before[0], ()):
-            if topic in own and topic not in before:
-                own[topic] *= RELATED
-        own[before[0]] *= SAME
+        leads_to = [topic for topic in related.get(before[0], ()) if topic in own and topic not in before]
+        priors = {**dict.fromkeys(leads_to, FOLLOW_LED), **dict(zip(before, FOLLOW_PRIOR, strict=False))}
+        weights = {topic: prior * (own[topic] + LEAST_EVIDENCE) for topic, prior in priors.items()}
+        for topic, weight in weights.items():
+            own[topic] += follow * weight / sum(weights.values())
+        for topic in leads_to:
+            own[topic] *= RELATED
+        if before[0] not in URGENT:
+            own[before[0]] *= SAME
         for topic in before[1:2]:
             own[topic] *= BEFORE_LAST
         total = sum(own.values()) or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class Limiter:
         now = self._now()
         seen = self._seen.setdefault(name, deque())
         self._seen.move_to_end(name)
-        longest = max(limit.seconds for limit in self.limits)
+        longest = max((limit.seconds for limit in self.limits), default=0.0)
         while seen and now - seen[0] > longest:
             seen.popleft()
         for limit in self.limits:
@@ -54,6 +55,17 @@ class Limiter:
             self._told.pop(old, None)
             self._urgent.pop(old, None)
         return True
+
+    def wait(self, name: str) -> int:
+        """Whole seconds until the next message of a name is within the limits."""
+        now = self._now()
+        seen = self._seen.get(name, deque())
+        free = [
+            seen[-limit.most] + limit.seconds - now
+            for limit in self.limits
+            if sum(now - moment <= limit.seconds for moment in seen) >= limit.most
+        ]
+        return max(1, math.ceil(max(free, default=0.0)))
 
     def first_refusal(self, name: str) -> bool:
         """True once after the limit was reached: a polite word, then silence."""
