@@ -1,6 +1,6 @@
 """The one way of a message, whatever channel it came by. A channel authenticates before and sends after; nothing in between is its own.
 
-    safety screen -> opt-out -> repeat? -> limit -> pseudonym -> queue -> engine -> one transaction -> words, shaped
+    flood? -> safety screen -> opt-out -> repeat? -> limit -> pseudonym -> queue -> room -> engine -> one transaction -> words, shaped
 
 Danger is answered first whatever is limited, stopped or broken: the screen needs no model, no store and no queue.
 """
@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -25,17 +25,23 @@ from bot.nlu import keywords as keywords_module
 from bot.nlu import language as languages
 from bot.nlu import safety
 from bot.nlu.text import ends
-from bot.privacy.limits import SENDER, Limiter
+from bot.privacy.limits import SENDER, Limit, Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record
 from bot.privacy.store import Counted, Store, StoreError
-from bot.queues import Busy, Queues
+from bot.queues import Busy, Queues, Room
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 """START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
 
+SHORT_WORDS = 40
+"""Characters of a message that can be STOP or START: it is heard in a flood too."""
+FLOOD_SECONDS = 60
+"""Until a flood is forgotten."""
+REFUSED = Limit(300, 60.0)
+"""So many messages that a channel refuses are read for danger, of all networks together; the text of the others names 911."""
 BUSY_SECONDS = 5
 """A conversation's queue is usually empty again after so long."""
 
@@ -127,6 +133,8 @@ class Desk:
         self.pseudonyms = pseudonyms or Pseudonyms()
         self.limiter = limiter or Limiter(SENDER)
         self.queues = Queues()
+        self._room = Room()
+        self._refusals = Limiter((REFUSED,))
         self.counting = counting
         self.repeats = repeats
         self._keywords = keywords_module.load()
@@ -148,12 +156,31 @@ class Desk:
         """The replies to one message. Never raises."""
         # Both ends of it, here already: nothing behind looks at more, and no length of a text may hold up the others.
         message = replace(message, text=ends(message.text))
-        danger = safety.screen(message.text)
+        danger = None
         try:
+            if self._floods(message):
+                return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
+            danger = self._screened(message)
             return await self._answer(message, danger)
         except Exception as error:
             incident(error, "at the desk")
             return self._failed(message, danger)
+
+    def _floods(self, message: Message) -> bool:
+        """Whether so many messages come from this sender that they are not even read. STOP and START are."""
+        if not self.repeats or not self.limiter.floods(self.pseudonyms.of(message.channel, message.sender)):
+            return False
+        word = self._word(message) if len(message.text) <= SHORT_WORDS else None
+        return not (message.carrier_word or (word and word[0] in ("stop", "start")))
+
+    @staticmethod
+    def _screened(message: Message) -> str | None:
+        """What the safety screen says; where it fails itself, what is left is the failure text, which names 911."""
+        try:
+            return safety.screen(message.text)
+        except Exception as error:
+            incident(error, "in the safety screen")
+            return None
 
     def refused(self, message: Message, wait: int) -> Answer:
         """The answer to a message that its channel may not hand in, its network having sent too many: danger first, all the same.
@@ -163,7 +190,12 @@ class Desk:
         Args:
             wait: seconds until another try is worth while.
         """
-        danger = safety.screen(message.text)
+        if not self._refusals.passes(""):
+            language = message.language or message.hint
+            made = notice("phrase/slow_down", language if language in languages.LANGUAGES else "en")
+            return replace(self._shaped(message, [made], Result.LIMITED), wait=wait)
+        message = replace(message, text=ends(message.text))
+        danger = self._screened(message)
         try:
             language = self._language(message, None)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
@@ -200,13 +232,17 @@ class Desk:
         if self.repeats and not self.limiter.passes(key):
             return replace(self._limited(message, key, danger), wait=self.limiter.wait(key))
         try:
-            async with self.queues.turn(key), self._leased(key) as lease:
+            async with self.queues.turn(key), self._place(danger), self._leased(key) as lease:
                 # The first delivery may have been answered while this one waited.
                 return await self._repeated(message, names) or await self._turn(message, key, names, lease)
         except Busy:
             language = self._language(message, None)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
             return replace(self._shaped(message, [made], Result.BUSY), wait=BUSY_SECONDS)
+
+    def _place(self, danger: str | None) -> AbstractAsyncContextManager[None]:
+        """A place among the turns that are worked on; in danger nobody waits for one."""
+        return nullcontext() if danger else self._room.place()
 
     @asynccontextmanager
     async def _leased(self, key: str) -> AsyncIterator[int | None]:
@@ -441,7 +477,7 @@ class Desk:
 
     def failed(self, message: Message) -> Answer:
         """The fixed failure text, danger first: for a channel whose own part has failed."""
-        return self._failed(message, safety.screen(message.text))
+        return self._failed(message, self._screened(message))
 
     def _failed(self, message: Message, danger: str | None) -> Answer:
         """When everything behind failed: danger first, then 911 and the hotline, from texts that were read at the start."""

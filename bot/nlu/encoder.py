@@ -24,7 +24,7 @@ SIZE = 384
 MOST_WORDS = 16
 """Of a longer text the first and the last half of so many words are read: time grows with length (25 ms for 14 words, 90 for 60)."""
 MOST_LETTERS = 120
-"""The same for letters: a word can be "A-A-A-A-..." (8 s for 1,600 of them, in which nobody else is answered). The longest training message has 114."""
+"""The same for letters: a word can be "A-A-A-A-..." (8 s for 1,600 letters, in which nobody else is answered). No training message has more."""
 REPORTED = 2000
 """A line of progress after so many vectors."""
 THREADS = 2

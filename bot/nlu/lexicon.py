@@ -89,6 +89,8 @@ class Concepts:
                 other = {c for code, cs in self.friends[word].items() for c in cs}
                 own = set(self.friends[word].get(language or "", other))
                 found = (found - other) | own
+            if not found:
+                return ()  # a name, a number: residents' own words are remembered nowhere
             if len(self._cache) > 50_000:
                 self._cache.clear()
             self._cache[key] = tuple(sorted(found))

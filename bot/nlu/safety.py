@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
+import sre_constants as sre
+import sre_parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +59,59 @@ def _compile(groups: dict[str, Any], name: str) -> re.Pattern[str]:
             re.compile(pattern)
         except re.error as error:
             raise SafetyDataError(f"safety.yml: {name}: {pattern!r} is no valid pattern ({error})") from error
-    return re.compile("|".join(rf"(?:\b(?:{_bounded(pattern)})(?!\w))" for pattern in patterns))
+    patterns = [_bounded(pattern) for pattern in patterns]
+    if name == "idioms":
+        # These are taken out of the text, and the first that fits says how much of it.
+        return re.compile("|".join(rf"(?:\b(?:{pattern})(?!\w))" for pattern in patterns))
+    return re.compile(rf"\b(?:{_by_first_sign(patterns)})")
+
+
+def _by_first_sign(patterns: Sequence[str]) -> str:
+    """The patterns as one, those together that begin with the same signs: a word is compared only with what it can be, in half of the time.
+
+    It tells whether one of them is there, not which.
+    """
+    groups: dict[frozenset[str] | None, list[str]] = {}
+    for pattern in patterns:
+        groups.setdefault(_beginnings(sre_parse.parse(pattern)), []).append(rf"(?:{pattern})(?!\w)")
+    ways = []
+    for signs, chosen in groups.items():
+        first = "" if signs is None else f"(?=[{''.join(map(re.escape, sorted(signs)))}])"
+        ways.append(f"{first}(?:{'|'.join(chosen)})")
+    return "|".join(ways)
+
+
+def _beginnings(tree: Any) -> frozenset[str] | None:
+    """The signs that a match of a parsed pattern can begin with; None for any sign."""
+    found: set[str] = set()
+    for operation, value in tree:
+        skippable = False
+        if operation in (sre.AT, sre.ASSERT, sre.ASSERT_NOT):
+            continue
+        if operation is sre.LITERAL:
+            own: frozenset[str] | None = frozenset(chr(value))
+        elif operation is sre.SUBPATTERN:
+            own = _beginnings(value[-1])
+        elif operation is sre.BRANCH:
+            ways = [_beginnings(way) for way in value[1]]
+            own = None if None in ways else frozenset[str]().union(*(way for way in ways if way is not None))
+        elif operation in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+            skippable = value[0] == 0
+            own = _beginnings(value[2])
+        elif operation is sre.IN and all(kind in (sre.LITERAL, sre.RANGE) for kind, _ in value):
+            own = frozenset(
+                chr(code)
+                for kind, what in value
+                for code in ([what] if kind is sre.LITERAL else range(what[0], what[1] + 1))
+            )
+        else:
+            own = None
+        if own is None:
+            return None
+        found |= own
+        if not skippable:
+            return frozenset(found)
+    return None
 
 
 def _bounded(pattern: str) -> str:

@@ -23,12 +23,15 @@ SENDER = (Limit(15, 60.0), Limit(120, 3600.0))
 """A person who types fast on a phone sends about ten messages a minute; an hour of that is two long conversations."""
 NETWORK = (Limit(120, 60.0), Limit(1500, 3600.0))
 """The website only: a library or shelter with one address must get through, a script must not."""
+FLOOD = 2
+"""Beyond so many times the first limit nothing is read any more, not even for danger: reading takes time from everybody else, and nobody
+writes 30 messages in a minute."""
 URGENT_EVERY = 60.0
 """Beyond the limit danger is still answered, at most once in so many seconds."""
 
 
 class Limiter:
-    """Counts per name; the longest unused name is dropped beyond MOST_SENDERS."""
+    """Counts per name. A name is dropped when no limit needs it any more, and beyond MOST_SENDERS the longest unused."""
 
     def __init__(self, limits: tuple[Limit, ...], now: Callable[[], float] = time.monotonic):
         self.limits = limits
@@ -36,6 +39,20 @@ class Limiter:
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
         self._told: dict[str, float] = {}
         self._urgent: dict[str, float] = {}
+        self._arrived: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def floods(self, name: str) -> bool:
+        """Count one arrival; whether there are so many that they are not read. What is not read is not counted."""
+        if not self.limits:
+            return False
+        now, first = self._now(), self.limits[0]
+        arrived = self._arrived.setdefault(name, deque(maxlen=FLOOD * first.most))
+        self._arrived.move_to_end(name)
+        if len(arrived) == arrived.maxlen and now - arrived[0] < first.seconds:
+            return True
+        arrived.append(now)
+        _drop_old(self._arrived, now - first.seconds)
+        return False
 
     def passes(self, name: str) -> bool:
         """Count one message; whether it is within the limits. What is refused is not counted."""
@@ -50,8 +67,7 @@ class Limiter:
                 return False
         seen.append(now)
         self._told.pop(name, None)
-        while len(self._seen) > MOST_SENDERS:
-            old, _ = self._seen.popitem(last=False)
+        for old in _drop_old(self._seen, now - longest):
             self._told.pop(old, None)
             self._urgent.pop(old, None)
         return True
@@ -84,5 +100,17 @@ class Limiter:
 
     def forget(self, name: str) -> None:
         """Drop a name."""
-        for kept in (self._seen, self._told, self._urgent):
+        for kept in (self._seen, self._told, self._urgent, self._arrived):
             kept.pop(name, None)  # type: ignore[attr-defined]
+
+
+def _drop_old(times: OrderedDict[str, deque[float]], least: float) -> list[str]:
+    """Take out the names that were last counted before `least`, and what is too many; the names."""
+    dropped = []
+    while times:
+        name, counted = next(iter(times.items()))
+        if len(times) <= MOST_SENDERS and counted and counted[-1] >= least:
+            break
+        del times[name]
+        dropped.append(name)
+    return dropped
