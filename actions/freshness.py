@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,12 @@ import yaml
 
 from actions.knowledge.records import Fact
 
+logger = logging.getLogger(__name__)
 FILE = "withdrawn.yml"
+
+
+class WithdrawalError(ValueError):
+    """withdrawn.yml cannot be read: nobody can say what is withdrawn."""
 
 
 def folder() -> Path:
@@ -54,7 +60,10 @@ class Withdrawal:
 
 
 class Withdrawals:
-    """What is withdrawn, read again whenever the file changes: a running server follows within a minute."""
+    """What is withdrawn, read again whenever the file changes: a running server follows within a minute.
+
+    A file that cannot be read stops a start; in a running server what was withdrawn before stays withdrawn.
+    """
 
     def __init__(self, path: Path | None = None):
         self.path = path
@@ -67,14 +76,32 @@ class Withdrawals:
     def _read(self) -> dict[str, Withdrawal]:
         try:
             state = self._file().stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             self._seen, self._items = None, {}
             return self._items
         if (state.st_mtime_ns, state.st_size) != self._seen:
-            data = yaml.safe_load(self._file().read_text(encoding="utf-8")) or []
-            self._items = {item["id"]: Withdrawal(item["id"], item.get("until")) for item in data}
-            self._seen = (state.st_mtime_ns, state.st_size)
+            try:
+                items = self._parsed()
+            except WithdrawalError:
+                if self._seen is None:
+                    raise
+                logger.error("withdrawn.yml cannot be read; what was withdrawn before stays withdrawn")
+                items = self._items
+            self._items, self._seen = items, (state.st_mtime_ns, state.st_size)
         return self._items
+
+    def _parsed(self) -> dict[str, Withdrawal]:
+        try:
+            data = yaml.safe_load(self._file().read_text(encoding="utf-8")) or []
+            items = [Withdrawal(item["id"], item.get("until")) for item in data]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+            raise WithdrawalError(
+                f"{self._file()} cannot be read ({type(error).__name__}); mend it, or move it away and withdraw anew "
+                "(outreach withdraw)"
+            ) from None
+        if any(item.until is not None and type(item.until) is not dt.date for item in items):
+            raise WithdrawalError(f"{self._file()}: `until` must be a date like 2026-12-31; mend it")
+        return {item.id: item for item in items}
 
     def withdrawn(self, ids: Sequence[str], today: dt.date) -> bool:
         """Whether any of these fact or topic ids is withdrawn today."""
@@ -84,6 +111,14 @@ class Withdrawals:
     def all(self) -> list[Withdrawal]:
         """Everything in the file, in its order."""
         return list(self._read().values())
+
+    def check(self) -> None:
+        """Read the file now.
+
+        Raises:
+            WithdrawalError: when it cannot be read.
+        """
+        self._read()
 
     def write(self, items: Sequence[Withdrawal]) -> None:
         """Replace the file at once, so that a reader never sees half of it."""

@@ -24,7 +24,7 @@ from bot.nlu import safety
 from bot.nlu.text import ends
 from bot.privacy.records import Record
 from bot.privacy.trackers import RecordTrackerStore
-from bot.train import model_path
+from bot.train import ModelError, model_path
 from bot.words import Words, loaded
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ SECONDS = 10.0
 """A reply within so many seconds, or the fixed failure text."""
 
 Plan = dict[str, Any]
+
+
+class NoReply(RuntimeError):
+    """The engine came to an end without a reply: it swallows what is raised in an action."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,25 @@ class Assistant:
         """Load the trained model from this project's folder, by its checksum, with everything in this process.
 
         Raises:
-            ModelError: no model, or not the one that was trained here.
+            ModelError: no model, or not the one that was trained here, or not with this code.
             FileNotFoundError: catalogues are not compiled.
         """
         words = loaded()
         in_process.skip_result_check()
         trackers = RecordTrackerStore()
-        agent = Agent.load(
-            model_path(),
-            generator=CatalogueWords(words=words),
-            tracker_store=trackers,
-            lock_store=InMemoryLockStore(),
-            action_endpoint=in_process.InProcessActions(),
-        )
+        path = model_path()
+        try:
+            agent = Agent.load(
+                path,
+                generator=CatalogueWords(words=words),
+                tracker_store=trackers,
+                lock_store=InMemoryLockStore(),
+                action_endpoint=in_process.InProcessActions(),
+            )
+        except Exception as error:
+            raise ModelError(
+                f"{path.name} cannot be loaded ({type(error).__name__}); run `make train`, and `make clean setup` if that does not help"
+            ) from error
         kept = getattr(agent.tracker_store, "_tracker_store", agent.tracker_store)
         if kept is not trackers:
             raise RuntimeError("Rasa wrapped the conversation store in one of its own; records would be kept by it")
@@ -108,12 +118,14 @@ class Assistant:
             record = replace(record or Record(), language=incoming.language)
         try:
             outcome = await asyncio.wait_for(self._turn(incoming, record), SECONDS)
+            if outcome.plans:
+                return outcome
+            raise NoReply
         except Exception as error:
             incident(error, "while answering")
-            outcome = Outcome([], record)
         finally:
             self.trackers.take(incoming.conversation)
-        return outcome if outcome.plans else Outcome(failure(incoming.text, record), record)
+        return Outcome(failure(incoming.text, record, incoming.language or incoming.hint), record)
 
     async def _turn(self, incoming: Incoming, record: Record | None) -> Outcome:
         form = SHAPES[incoming.channel]
@@ -170,13 +182,18 @@ def urgent(topic: str, language: str) -> Plan:
     return plan(topic, topic, language, [[line(f"{topic}/short")]])
 
 
-def failure(text: str, record: Record | None = None) -> list[Plan]:
-    """What is said when everything behind failed: danger first, then 911 and the hotline."""
-    language = "en"
+def failure(text: str, record: Record | None = None, likely: str | None = None) -> list[Plan]:
+    """What is said when everything behind failed: danger first, then 911 and the hotline.
+
+    Args:
+        likely: the language where neither text nor record tell it.
+    """
+    before = record.language if record else None
     try:
-        language = languages.choose(languages.identify(text), record.language if record else None)
+        language = languages.choose(languages.identify(text), before, likely)
     except Exception as error:
         incident(error, "while looking at a language")
+        language = next((code for code in (before, likely) if code in languages.LANGUAGES), None) or "en"
     danger = safety.screen(text)
     return [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
 

@@ -156,11 +156,10 @@ class Desk:
         """The replies to one message. Never raises."""
         # Both ends of it, here already: nothing behind looks at more, and no length of a text may hold up the others.
         message = replace(message, text=ends(message.text))
-        danger = None
+        if self._floods(message):
+            return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
+        danger = self._screened(message)
         try:
-            if self._floods(message):
-                return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
-            danger = self._screened(message)
             return await self._answer(message, danger)
         except Exception as error:
             incident(error, "at the desk")
@@ -168,10 +167,14 @@ class Desk:
 
     def _floods(self, message: Message) -> bool:
         """Whether so many messages come from this sender that they are not even read. STOP and START are."""
-        if not self.repeats or not self.limiter.floods(self.pseudonyms.of(message.channel, message.sender)):
+        try:
+            if not self.repeats or not self.limiter.floods(self.pseudonyms.of(message.channel, message.sender)):
+                return False
+            word = self._word(message) if len(message.text) <= SHORT_WORDS else None
+            return not (message.carrier_word or (word and word[0] in ("stop", "start")))
+        except Exception as error:
+            incident(error, "while counting what arrives")
             return False
-        word = self._word(message) if len(message.text) <= SHORT_WORDS else None
-        return not (message.carrier_word or (word and word[0] in ("stop", "start")))
 
     @staticmethod
     def _screened(message: Message) -> str | None:
@@ -471,9 +474,15 @@ class Desk:
         self.store.close()
 
     async def _do(self, call: Callable[..., T], *arguments: Any) -> T:
-        if self._thread is None:
-            return call(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        """Ask the store; whatever goes wrong in it is a StoreError, and costs nobody an answer."""
+        try:
+            if self._thread is None:
+                return call(*arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store failed: {type(error).__name__}") from error
 
     def failed(self, message: Message) -> Answer:
         """The fixed failure text, danger first: for a channel whose own part has failed."""
@@ -485,11 +494,16 @@ class Desk:
             language = self._language(message, None)
         except Exception as error:
             incident(error, "while looking at a language")
-            language = "en"
+            likely = message.language or message.hint
+            language = likely if likely in languages.LANGUAGES else "en"
         replies = [Reply(self._fixed[f"{danger}/short", language], language, danger, danger)] if danger else []
         replies.append(Reply(self._fixed["phrase/failure", language], language, "notice", None))
-        form = SHAPES[message.channel]
-        return Answer([shape(reply, form, self.assistant.words) for reply in replies], Result.FAILED, language)
+        try:
+            form = SHAPES[message.channel]
+            replies = [shape(reply, form, self.assistant.words) for reply in replies]
+        except Exception as error:
+            incident(error, "while shaping what is said in a failure; it goes out as it is")
+        return Answer(replies, Result.FAILED, language)
 
     @staticmethod
     def _language(message: Message, record: Record | None) -> str:

@@ -16,6 +16,7 @@ from sanic.exceptions import RequestTimeout, SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
+from actions.freshness import Withdrawals
 from bot.assistant import Assistant, Incoming
 from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
@@ -197,6 +198,7 @@ def run(port: int, started: float) -> int:
 
     catalogues.compile_all(knowledge())
     catalogues.require_urgent(knowledge())
+    Withdrawals().check()
     print("Loading ...", flush=True)
     store = open_store(own)
     lasting = subkey(own.secret, "opt-out") if own.secret else None

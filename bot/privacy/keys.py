@@ -54,8 +54,10 @@ class MemoryKeys:
 
     def _drop_old(self) -> None:
         today = clock.now().date()
-        for old in [day for day in self._keys if day < today - dt.timedelta(days=KEPT_DAYS)]:
-            del self._keys[old]
+        # Of days that a clock gone wrong has been to, none must wait until they come.
+        least, most = today - dt.timedelta(days=KEPT_DAYS), today + dt.timedelta(days=1)
+        for other in [day for day in self._keys if not least <= day <= most]:
+            del self._keys[other]
 
     def key(self, day: dt.date) -> bytes:
         """The key of a day, made on its first use."""
@@ -94,7 +96,9 @@ class TmpfsKeys(MemoryKeys):
         before = set(self._keys)
         made = super().key(day)
         if set(self._keys) != before:
-            self._write()
+            # A tmpfs that is full or gone costs nobody an answer: the keys then live in this process alone.
+            with contextlib.suppress(OSError):
+                self._write()
         return made
 
     def _write(self) -> None:

@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS deliveries
 class FileStore:
     """Everything in one SQLite file."""
 
-    def __init__(self, folder: Path, settings: Settings, durable: bool = True):
+    def __init__(self, folder: Path, settings: Settings, durable: bool = True, alone: bool = True):
         """Open or make the file.
 
         Args:
@@ -57,6 +57,8 @@ class FileStore:
             settings: the clocks.
             durable: each commit reaches the disk before it is answered (synchronous=FULL); without it a power cut
                 may lose the last moments, a killed process none.
+            alone: False opens the file beside a running server, for a look or a purge: SQLite keeps the two apart, and what the server
+                remembers of last uses it drops with its next sweep.
 
         Raises:
             StoreError: when it cannot be opened, is damaged, or another server uses it.
@@ -66,7 +68,8 @@ class FileStore:
         self._lock: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file(folder)
+            if alone:
+                self._lock_file(folder)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self.path.chmod(0o600)
             self._db.execute("PRAGMA secure_delete = ON")
@@ -77,6 +80,11 @@ class FileStore:
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()
             if found[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check")
+        except sqlite3.OperationalError as error:
+            self._unlock()
+            raise StoreError(
+                f"{self.path} cannot be opened or written ({error}); is the disk full, is the folder writable?"
+            ) from None
         except sqlite3.DatabaseError as error:
             self._unlock()
             raise StoreError(

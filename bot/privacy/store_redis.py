@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
 TIMEOUT_SECONDS = 2
+REST_SECONDS = 2.0
+"""A Redis that has not answered is asked nothing for so long: each message would else wait for several of its silences, behind all others."""
 LEASE_MS = 15_000
 """A turn takes at most 10 s (bot/assistant.py); a server that dies keeps others waiting no longer than this."""
 T = TypeVar("T")
@@ -41,6 +44,7 @@ class RedisStore:
         """
         self.url = url
         self.settings = settings
+        self._rests_until = 0.0
         try:
             self._redis = redis.Redis.from_url(
                 url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, decode_responses=True
@@ -57,8 +61,13 @@ class RedisStore:
 
     def _ask(self, call: Callable[[], T]) -> T:
         """Every fault as a StoreError."""
+        if time.monotonic() < self._rests_until:
+            raise StoreError("Redis: it has not answered just now, and is asked again in a moment")
         try:
             return call()
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+            self._rests_until = time.monotonic() + REST_SECONDS
+            raise StoreError(f"Redis: {type(error).__name__}; is it running, is REDIS_URL right?") from None
         except redis.exceptions.RedisError as error:
             raise StoreError(f"Redis: {type(error).__name__}; is it running, is REDIS_URL right?") from None
 
