@@ -363,13 +363,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bot.catalogues import CatalogueError
         from bot.evaluation.labelled import LabelError
         from bot.nlu.safety import SafetyDataError
+        from bot.privacy.store import StoreError
         from bot.settings import SettingError
         from bot.train import ModelError
 
         try:
             return COMMANDS[options.command](options)
         except (
-            KnowledgeError, CatalogueError, SettingError, ModelError, SafetyDataError, LabelError, FileNotFoundError,
+            KnowledgeError, CatalogueError, SettingError, ModelError, SafetyDataError, LabelError, StoreError, FileNotFoundError,
         ) as error:  # fmt: skip
             raise UsageError(f"outreach {options.command}: {error}") from None
         except BrokenPipeError:

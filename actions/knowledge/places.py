@@ -89,7 +89,7 @@ class Gazetteer:
             if code in self.zips:
                 first = self.zips[code][0]
                 return Found(first, "", code)
-            if code in self.outside_zips or (asked and fold(text) == code):
+            if code in self.outside_zips:
                 return Found(OUTSIDE, code, code)
         folded = fold(text)
         if asked and folded in self.forms:

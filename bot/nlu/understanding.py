@@ -28,9 +28,9 @@ BEFORE_LAST = 1.5
 FOLLOW_PRIOR, FOLLOW_LED, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.15, 0.002
 """What a follow-up is about before it is read: the last topic, the ones before, those that the last leads to; weighed with what the
 words themselves say for each."""
-SURE = 0.50
+SURE = 0.48
 """Belief from which one topic is answered without asking ..."""
-AHEAD = 0.20
+AHEAD = 0.18
 """... or this far ahead of the next (the trade between right, offered and wrong: docs/decisions/0003-understanding.md)."""
 NEAR = 0.03
 """A topic with less belief is not offered."""
@@ -380,7 +380,8 @@ def understand(
         others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
         result.topics = ["domestic_violence", *others]
         return result
-    sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
+    # Thanks, a greeting, a farewell are never offered as choices: nothing is lost if one is answered by mistake.
+    sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows or first[0] in SMALL else (SURE, AHEAD)
     if (first[1] >= sure or first[1] - second[1] >= ahead) and first[1] >= RISKY.get(first[0], 0.0):
         result.topics = [first[0]]
         second_question = _second_question(first[0], parts)
