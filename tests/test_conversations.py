@@ -31,7 +31,12 @@ def test_conversations_are_followed(language: str, talk: Callable[..., list[Any]
             counted["right" if right else "not"] += 1
             if not right:
                 wrong.append(f"{turn['text']!r}: wanted {sorted(topics)}, got {[reply.topic for reply in replies]}")
-            if turn["topic"] in ("emergency", "crisis") and not re.search(r"\b(911|988)\b", replies[0].text):
+            ended = topics & {"thanks", "goodbye"}
+            if (
+                turn["topic"] in ("emergency", "crisis")
+                and not ended
+                and not re.search(r"\b(911|988)\b", replies[0].text)
+            ):
                 missed.append(turn["text"])
     share = counted["right"] / sum(counted.values())
     assert share >= LEAST, f"{share:.3f}\n" + "\n".join(wrong)
