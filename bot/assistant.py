@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from bot.channels.shape import SHAPES
 from bot.nlg import CatalogueWords, Reply, render
 from bot.nlu import language as languages
 from bot.nlu import safety
+from bot.privacy import logs
 from bot.privacy.records import Record
 from bot.privacy.trackers import RecordTrackerStore
 from bot.train import model_path
@@ -180,8 +180,6 @@ def failure(text: str, record: Record | None = None) -> list[Plan]:
     return [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
 
 
-def incident(error: BaseException, where: str) -> str:
-    """Log a fault under a number of its own, without a word of what was said."""
-    number = secrets.token_hex(4)
-    logger.error("incident %s: %s %s", number, type(error).__name__, where)
-    return number
+def incident(error: BaseException, where: str, /, **values: logs.Value) -> str:
+    """Log a fault under a number of its own, without a word of what was said (bot/privacy/logs.py)."""
+    return logs.incident(logger, error, where, **values)
