@@ -20,6 +20,7 @@ from bot.channels.shape import SHAPES
 from bot.nlg import CatalogueWords, Reply, render
 from bot.nlu import language as languages
 from bot.nlu import safety
+from bot.nlu.text import ends
 from bot.privacy import logs
 from bot.privacy.records import Record
 from bot.privacy.trackers import RecordTrackerStore
@@ -116,7 +117,7 @@ class Assistant:
 
     async def _turn(self, incoming: Incoming, record: Record | None) -> Outcome:
         form = SHAPES[incoming.channel]
-        text = safety.ends(incoming.text).strip()
+        text = ends(incoming.text).strip()
         language = record.language if record else None
         if text == "/start" and not form.stop_words:
             text = {"es": "hola", "ht": "bonjou"}.get(language or incoming.hint or "en", "hello")

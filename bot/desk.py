@@ -24,6 +24,7 @@ from bot.nlg import Reply
 from bot.nlu import keywords as keywords_module
 from bot.nlu import language as languages
 from bot.nlu import safety
+from bot.nlu.text import ends
 from bot.privacy.limits import SENDER, Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record
@@ -146,6 +147,8 @@ class Desk:
 
     async def answer(self, message: Message) -> Answer:
         """The replies to one message. Never raises."""
+        # Both ends of it, here already: nothing behind looks at more, and no length of a text may hold up the others.
+        message = replace(message, text=ends(message.text))
         danger = safety.screen(message.text)
         try:
             return await self._answer(message, danger)

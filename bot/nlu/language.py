@@ -28,7 +28,8 @@ CLEAR = 0.9
 """... and at least this belief."""
 
 _LETTERS = re.compile(r"[^\W\d_]")
-_NOT_TEXT = re.compile(r"https?://\S+|\S+@\S+|[#@]\w+")
+# An address begins where a word begins: tried at every letter, a long word would take the square of its length.
+_NOT_TEXT = re.compile(r"https?://\S+|(?<!\S)\S+@\S+|[#@]\w+")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ _ALIEN = re.compile(
     r"\bA\s?#?[\s.-]?\d{3}[\s.-]?\d{3}[\s.-]?\d{2,3}\b|\b(?:alien|a)\s?(?:number|#|no\.?)\D{0,12}\d{7,9}\b", re.I
 )
 _SOCIAL = re.compile(r"(?<!\d)\d{3}[\s-]\d{2}[\s-]\d{4}(?!\d)")
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+# At most 64 signs before the @ (RFC 5321, 4.5.3.1.1): with no bound a long word would take the square of its length.
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]+")
 _STREET = re.compile(
     r"\b\d{2,5}\s+(?:(?:n|s|e|w|ne|nw|se|sw|north|south|east|west)\.?\s+)?[\w.]+(?:\s+[\w.]+){0,2}\s+"
     r"(?:st|street|ave?|avenue|avenida|rd|road|ct|court|ter|terrace|ln|lane|dr|drive|blvd|boulevard|pl|place|way|apt)\b",

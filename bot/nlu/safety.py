@@ -17,12 +17,12 @@ from typing import Any
 import yaml
 
 from bot.nlu.lexicon import FOLDER
-from bot.nlu.text import plain
+from bot.nlu.text import ends, plain
 
-HEAD, TAIL = 1600, 800
-"""Characters that are looked at, from the beginning and from the end: danger is often the last sentence of a long story."""
-
+MOST_AGAIN = 6
+"""So often a pattern's `(...)*` is followed: without an end its time would grow with the square of the text (a "big bad small ..." fire)."""
 _SPACES = re.compile(r"[^\w?!.,;:\n#*$]+")
+_ENDLESS = re.compile(r"(?<!\\)\)([*+])")
 _CLAUSES = re.compile(r"[.;!?\n]+|,\s|\b(?:but|pero|men|sino|however)\b")
 
 
@@ -57,7 +57,16 @@ def _compile(groups: dict[str, Any], name: str) -> re.Pattern[str]:
             re.compile(pattern)
         except re.error as error:
             raise SafetyDataError(f"safety.yml: {name}: {pattern!r} is no valid pattern ({error})") from error
-    return re.compile("|".join(rf"(?:\b(?:{pattern})(?!\w))" for pattern in patterns))
+    return re.compile("|".join(rf"(?:\b(?:{_bounded(pattern)})(?!\w))" for pattern in patterns))
+
+
+def _bounded(pattern: str) -> str:
+    """The pattern with an end to its repeated groups.
+
+    >>> _bounded("(?:big |bad )*fire")
+    '(?:big |bad ){0,6}fire'
+    """
+    return _ENDLESS.sub(lambda match: f"){{{int(match.group(1) == '+')},{MOST_AGAIN}}}", pattern)
 
 
 @functools.lru_cache(maxsize=4)
@@ -76,12 +85,8 @@ def load(path: Path = FOLDER / "safety.yml") -> Screen:
 
 
 def _text(text: str) -> str:
-    return _SPACES.sub(" ", plain(ends(text))).strip()
-
-
-def ends(text: str, head: int = HEAD, tail: int = TAIL) -> str:
-    """The beginning and the end of a text that is longer than both."""
-    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
+    # Ends of the plain text too: some signs are several letters there.
+    return ends(_SPACES.sub(" ", plain(ends(text))).strip())
 
 
 def _about_now(screen: Screen, clauses: Sequence[str], index: int) -> bool:

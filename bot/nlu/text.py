@@ -9,6 +9,15 @@ import unicodedata
 _STRETCHED = re.compile(r"(.)\1{2,}")
 _TOKEN = re.compile(r"[a-z0-9#*$]+")
 _APOSTROPHES = re.compile(r"['’‘`´]")
+# Single signs that NFKD writes out as whole words, up to 18 letters (U+FDFA): 1,600 of them would be 28,800 letters to match.
+_WRITTEN_OUT = re.compile("[\u321d\u321e\u327c\u3300-\u3357\ufdfa\ufdfb]")
+HEAD, TAIL = 1600, 800
+"""Characters that are looked at, from the beginning and from the end: danger is often the last sentence of a long story."""
+
+
+def ends(text: str, head: int = HEAD, tail: int = TAIL) -> str:
+    """The beginning and the end of a text that is longer than both. Of what comes out it gives the same again."""
+    return text if len(text) <= head + tail + 1 else f"{text[:head]}\n{text[-tail:]}"
 
 
 def plain(text: str) -> str:
@@ -17,7 +26,7 @@ def plain(text: str) -> str:
     >>> plain("¡AYÚDENME!  M'ap viv")
     '¡ayudenme!  m ap viv'
     """
-    text = unicodedata.normalize("NFKD", text.lower())
+    text = unicodedata.normalize("NFKD", _WRITTEN_OUT.sub(" ", text.lower()))
     text = "".join(character for character in text if not unicodedata.combining(character))
     text = _APOSTROPHES.sub(" ", text).replace("-", " ")
     return _STRETCHED.sub(r"\1\1", text)
