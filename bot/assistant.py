@@ -34,6 +34,10 @@ SECONDS = 10.0
 Plan = dict[str, Any]
 
 
+class Silence(RuntimeError):
+    """Rasa came back without a reply: it swallows what an action raises."""
+
+
 @dataclass(frozen=True)
 class Incoming:
     """A message as the desk hands it to the engine."""
@@ -108,6 +112,8 @@ class Assistant:
             record = replace(record or Record(), language=incoming.language)
         try:
             outcome = await asyncio.wait_for(self._turn(incoming, record), SECONDS)
+            if not outcome.plans:
+                raise Silence
         except Exception as error:
             incident(error, "while answering")
             outcome = Outcome([], record)

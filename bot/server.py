@@ -12,10 +12,11 @@ from typing import Any
 from rasa.core.channels.channel import InputChannel
 from sanic import Sanic
 from sanic.config import Config
-from sanic.exceptions import RequestTimeout, SanicException
+from sanic.exceptions import SanicException, ServiceUnavailable
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
+from bot import bounds
 from bot.assistant import Assistant, Incoming, incident
 from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
@@ -29,8 +30,6 @@ from bot.privacy.store_file import FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import LOCAL, SettingError, Settings, settings
 
-BODY_BYTES = 16_384
-BODY_SECONDS = 10
 READY_EVERY = 60
 SWEEP_EVERY = 60
 HARDENING = {
@@ -41,28 +40,6 @@ HARDENING = {
 SAID = {400: "bad request", 404: "not found", 405: "not allowed", 408: "too slow", 413: "too large"}
 GOLDEN = ("can the police ask for my papers", "police_questions")
 """A message whose answer is known: while it comes, the whole path works."""
-
-
-class BoundedRequest(Request):
-    """A request whose body comes in time, or the connection is closed: Sanic's own limit is the one for answers."""
-
-    async def receive_body(self) -> None:
-        """The whole body.
-
-        Raises:
-            RequestTimeout: after BODY_SECONDS.
-        """
-        whole = False
-        try:
-            await asyncio.wait_for(super().receive_body(), BODY_SECONDS)
-            whole = True
-        except asyncio.TimeoutError:
-            raise RequestTimeout("") from None
-        finally:
-            if not whole and self.stream:
-                # What is still to come is not waited for.
-                self.stream.keep_alive = False
-                self.stream.request_body = None
 
 
 async def golden(assistant: Assistant) -> bool:
@@ -81,11 +58,11 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
         f"outreach-{secrets.token_hex(4)}",
         # No SANIC_ variable of the environment changes what is set here.
         config=Config(env_prefix=""),
-        request_class=BoundedRequest,
+        request_class=bounds.BoundedRequest,
         configure_logging=False,
     )
-    app.config.REQUEST_MAX_SIZE = BODY_BYTES
-    app.config.REQUEST_TIMEOUT = BODY_SECONDS
+    app.config.REQUEST_MAX_SIZE = bounds.BODY_BYTES
+    app.config.REQUEST_TIMEOUT = bounds.BODY_SECONDS
     app.config.RESPONSE_TIMEOUT = 30
     app.config.KEEP_ALIVE_TIMEOUT = 15
     app.config.ACCESS_LOG = False
@@ -115,7 +92,9 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
         """Own error pages: a status, and nothing of what was sent."""
         # What fails before a route is found is how the request is written: a length that is no number, for one.
         status = error.status_code if isinstance(error, SanicException) else 500 if request.route else 400
-        if status >= 500:
+        # Sanic's way to say that the caller has gone.
+        gone = isinstance(error, ServiceUnavailable) and not _is_open(request)
+        if status >= 500 and not gone:
             incident(error, "in a request")
         return text(SAID.get(status, "error"), status=status)
 
@@ -146,6 +125,11 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
         desk.close()
 
     return app
+
+
+def _is_open(request: Request) -> bool:
+    transport: Any = request.transport
+    return transport is not None and not transport.is_closing()
 
 
 def _listening(call: Callable[[], Awaitable[None]]) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -224,7 +208,9 @@ def run(port: int, started: float) -> int:
     except OSError as error:
         raise SettingError(f"OUTREACH_DATA is {str(own.data)!r}: {error.strerror}; name a folder of your own") from None
     lasting = subkey(own.secret, "opt-out") if own.secret else None
-    desk = Desk(Assistant.load(), store, Pseudonyms(day_keys(own.data, own.keys), lasting))
+    # Everything that may be wrong with the settings before what takes long.
+    names = Pseudonyms(day_keys(own.data, own.keys), lasting)
+    desk = Desk(Assistant.load(), store, names)
     if not own.organisation.set_up:
         logs.say("Nobody is set up as running this service (bot/organisation.yml): localhost only.")
     app = application(desk, open_channels(desk, own))
@@ -244,5 +230,13 @@ def run(port: int, started: float) -> int:
         else:
             logs.say("Started, but the known test message did not get its known answer: run `make train`", error=True)
 
-    app.run(host=host, port=port, access_log=False, motd=False, debug=False, workers=1)
+    app.run(
+        host=host,
+        port=port,
+        protocol=bounds.BoundedProtocol,
+        access_log=False,
+        motd=False,
+        debug=False,
+        workers=1,
+    )
     return 0

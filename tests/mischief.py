@@ -210,9 +210,12 @@ def _connection_keys(text: str) -> None:
 
 
 def _asyncio_debug(text: str) -> None:
-    loop = asyncio.new_event_loop()
-    assert loop.get_debug() is False
-    loop.close()
+    try:
+        assert asyncio.get_running_loop().get_debug() is False
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        assert loop.get_debug() is False
+        loop.close()
 
 
 def _incident(text: str) -> None:
