@@ -487,6 +487,24 @@ def test_a_store_that_fails_in_the_middle_still_answers(
     assert "papye" not in caplog.text
 
 
+def test_deleted_is_said_only_when_it_was_done(
+    assistant: Any, store: Store, say: Callable[..., Any], words: Any
+) -> None:
+    from bot.desk import Result
+
+    broken = Broken(store)
+    desk = a_desk(assistant, broken)
+    say(desk, "can police ask my papers", "web", id="1")
+    broken.down = True
+    failed = say(desk, "delete my messages", "web", id="2")
+    assert failed.result == Result.FAILED
+    assert [reply.text for reply in failed.replies] == [words.line("phrase/failure", "en")]
+    broken.down = False
+    done = say(desk, "delete my messages", "web", id="3")
+    assert [reply.topic for reply in done.replies] == ["delete_data"]
+    assert store.get(desk.pseudonyms.of("web", "+13055550100")) is None
+
+
 def test_limits_are_polite_once_and_danger_passes(assistant: Any, say: Callable[..., Any]) -> None:
     from bot.desk import Result
     from bot.privacy.limits import Limit, Limiter
