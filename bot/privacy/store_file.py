@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS deliveries
 class FileStore:
     """Everything in one SQLite file."""
 
-    def __init__(self, folder: Path, settings: Settings, durable: bool = True):
+    def __init__(self, folder: Path, settings: Settings, durable: bool = True, beside: bool = False):
         """Open or make the file.
 
         Args:
@@ -61,6 +61,7 @@ class FileStore:
             settings: the clocks.
             durable: each commit reaches the disk before it is answered (synchronous=FULL); without it a power cut
                 may lose the last moments, a killed process none.
+            beside: for a command that does one thing while a server may be running.
 
         Raises:
             StoreError: when it cannot be opened, is damaged, or another server uses it.
@@ -73,7 +74,8 @@ class FileStore:
         self._rewrite_after = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file(folder)
+            if not beside:
+                self._lock_file(folder)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self.path.chmod(0o600)
             self._db.execute("PRAGMA secure_delete = ON")
