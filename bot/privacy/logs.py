@@ -150,7 +150,7 @@ def module_name(name: str) -> str:
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         known = ".".join(parts[:length])
-        if known in sys.modules:
+        if known and known in sys.modules:
             return known
     return "a library"
 
