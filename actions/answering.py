@@ -31,6 +31,8 @@ WITH_PLACES = frozenset(
     }
 )
 """Topics whose own directory entries end their answer."""
+SENSITIVE = frozenset({"domestic_violence", "human_trafficking"})
+"""Their answers end with how to get rid of them: the phone may be in another hand."""
 LISTED = 4
 """Passages or rules offered at once."""
 LANGUAGES = ("en", "es", "ht")
@@ -204,7 +206,7 @@ class Answering:
             "crime_victim_visa",
         ):
             first["paragraphs"].append([line("phrase/after_rape")])
-        if understood["watched"]:
+        if understood["watched"] and first["topic"] not in SENSITIVE:
             first["paragraphs"].append([line("phrase/safety_delete")])
         if understood["personal"] and not any(made["topic"] == "privacy" for made in calm):
             first["paragraphs"].append([line("privacy/personal")])
@@ -263,6 +265,8 @@ class Answering:
             facts=list(answer.facts),
             more=bool(self._parts(topic)),
         )
+        if topic in SENSITIVE:
+            made["paragraphs"].append([line("phrase/safety_delete")])
         after.more = {"topic": topic, "from": 0} if made["more"] else None
         if not understood.get("brief"):
             made["buttons"] = self._next(topic)
@@ -305,6 +309,8 @@ class Answering:
         left = end < len(parts)
         if not left:
             paragraphs.append(self._age(answer.more_facts, today))
+            if topic in SENSITIVE:
+                paragraphs.append([line("phrase/safety_delete")])
         made = plan("answer", topic, language, paragraphs, facts=list(answer.more_facts), more=left)
         if left:
             after.more = {"topic": topic, "from": end}

@@ -1,6 +1,6 @@
 """How messages of writers are understood whom the model never read: train on four fifths of the writers, ask the last fifth.
 
-    .venv/bin/python benchmarks/held_out_writers.py [--fold 0..4] [--no-second-look] [--dump FILE]
+    .venv/bin/python benchmarks/held_out_writers.py [--fold 0..4] [--dump FILE]
 
 Split by writer, not by line: two messages of one person are more alike than a stranger's. Also prints how varied the messages are.
 Takes about as long as a training.
@@ -24,7 +24,6 @@ from actions.knowledge.load import knowledge  # noqa: E402
 from bot.check import _training, near_duplicates, trigrams  # noqa: E402
 from bot.nlu import keywords, language  # noqa: E402
 from bot.nlu.classifier import TopicClassifier  # noqa: E402
-from bot.nlu.components import VECTORS  # noqa: E402
 from bot.nlu.features import Lexicons  # noqa: E402
 from bot.nlu.text import parts  # noqa: E402
 from bot.nlu.understanding import FOLLOW_UP, TAIL_WORDS, Context, understand  # noqa: E402
@@ -36,7 +35,6 @@ def main() -> int:
     """Print the figures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--fold", type=int, default=0, choices=range(FOLDS))
-    options.add_argument("--no-second-look", action="store_true")
     options.add_argument("--dump", type=Path, help="JSON lines with the beliefs of each held-out message")
     chosen = options.parse_args()
     rows = [(language, topic, writer, message) for _, language, topic, writer, message in _training()]
@@ -52,8 +50,6 @@ def main() -> int:
         [row[0] for row in told],
         [row[1] for row in told],
         lexicons,
-        second_look=not chosen.no_second_look,
-        cache=VECTORS,
     )
     print(f"trained in {time.monotonic() - started:.0f} s")
     known = knowledge()
@@ -67,11 +63,11 @@ def main() -> int:
         spoken = language.choose(vote, None)
         beliefs = model.probabilities(message, spoken, lexicons)
         pieces = parts(message)
-        told_parts = [model.probabilities(piece, spoken, lexicons, second_look=False) for piece in pieces]
+        told_parts = [model.probabilities(piece, spoken, lexicons) for piece in pieces]
         found = understand(
             message, beliefs, Context(), words, known.gazetteer, lexicons.concepts,
             parts=told_parts if 2 <= len(pieces) <= 4 else (), related=related,
-            tail=model.probabilities(" ".join(message.split()[-TAIL_WORDS:]), spoken, lexicons, second_look=False)
+            tail=model.probabilities(" ".join(message.split()[-TAIL_WORDS:]), spoken, lexicons)
             if len(message.split()) > 2 * TAIL_WORDS else None,
         )  # fmt: skip
         about = set(found.topics) | ({found.urgent} if found.urgent else set())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from bot.nlg import CatalogueWords, Reply, render
 from bot.nlu import language as languages
 from bot.nlu import safety
 from bot.nlu.text import ends
+from bot.privacy import logs
 from bot.privacy.records import Record
 from bot.privacy.trackers import RecordTrackerStore
 from bot.train import ModelError, model_path
@@ -34,8 +34,8 @@ SECONDS = 10.0
 Plan = dict[str, Any]
 
 
-class NoReply(RuntimeError):
-    """The engine came to an end without a reply: it swallows what is raised in an action."""
+class Silence(RuntimeError):
+    """Rasa came back without a reply: it swallows what an action raises."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Assistant:
             outcome = await asyncio.wait_for(self._turn(incoming, record), SECONDS)
             if outcome.plans:
                 return outcome
-            raise NoReply
+            raise Silence
         except Exception as error:
             incident(error, "while answering")
         finally:
@@ -198,8 +198,6 @@ def failure(text: str, record: Record | None = None, likely: str | None = None) 
     return [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
 
 
-def incident(error: BaseException, where: str) -> str:
-    """Log a fault under a number of its own, without a word of what was said."""
-    number = secrets.token_hex(4)
-    logger.error("incident %s: %s %s", number, type(error).__name__, where)
-    return number
+def incident(error: BaseException, where: str, /, **values: logs.Value) -> str:
+    """Log a fault under a number of its own, without a word of what was said (bot/privacy/logs.py)."""
+    return logs.incident(logger, error, where, **values)

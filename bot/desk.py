@@ -36,6 +36,7 @@ T = TypeVar("T")
 ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 """START comes back; HELP is answered to everybody, as carriers ask (https://www.ctia.org/the-wireless-industry/industry-commitments/messaging-interoperability-sms-mms)."""
 
+ERASING = frozenset({"delete_data", "opt_out"})
 SHORT_WORDS = 40
 """Characters of a message that can be STOP or START: it is heard in a flood too."""
 FLOOD_SECONDS = 60
@@ -291,6 +292,9 @@ class Desk:
         # Words first: what cannot be said is not kept as having been said.
         answer = self._shaped(message, plans, Result.ANSWERED, language)
         kept = await self._commit(message, key, after, names, plans, before, lease)
+        if not kept and after is None and any(made["topic"] in ERASING for made in plans):
+            # "We deleted it" is only said when it was done.
+            return self._failed(message, None)
         return Answer(answer.replies, answer.result, language, kept and after is not None)
 
     async def _commit(

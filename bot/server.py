@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import socket
 import time
@@ -12,15 +11,18 @@ from typing import Any
 
 from rasa.core.channels.channel import InputChannel
 from sanic import Sanic
-from sanic.exceptions import RequestTimeout, SanicException
+from sanic.config import Config
+from sanic.exceptions import SanicException, ServiceUnavailable
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from actions.freshness import Withdrawals
-from bot.assistant import Assistant, Incoming
+from bot import bounds
+from bot.assistant import Assistant, Incoming, incident
 from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
 from bot.desk import Desk
+from bot.privacy import logs
 from bot.privacy.keys import day_keys, subkey
 from bot.privacy.limits import Limiter
 from bot.privacy.pseudonyms import Pseudonyms
@@ -29,45 +31,39 @@ from bot.privacy.store_file import FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import LOCAL, SettingError, Settings, settings
 
-logger = logging.getLogger(__name__)
-BODY_BYTES = 16_384
-BODY_SECONDS = 10
 READY_EVERY = 60
 SWEEP_EVERY = 60
+HARDENING = {
+    **HEADERS,
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+}
+"""For answers that are no page; pages and the loader bring their own."""
+SAID = {400: "bad request", 404: "not found", 405: "not allowed", 408: "too slow", 413: "too large"}
 GOLDEN = ("can the police ask for my papers", "police_questions")
 """A message whose answer is known: while it comes, the whole path works."""
 
 
 async def golden(assistant: Assistant) -> bool:
     """Whether the known message gets the known reply, by the engine itself: no store, counter or limit sees it."""
-    outcome = await assistant.turn(Incoming("web", f"ready-{secrets.token_hex(8)}", GOLDEN[0]), None)
-    return outcome.plans[0]["topic"] == GOLDEN[1] and bool(assistant.render(outcome.plans)[0].text)
-
-
-class TimedRequest(Request):
-    """A request whose body must come in time. Sanic's own clock for bodies is the answer's, which is longer."""
-
-    async def receive_body(self) -> None:
-        """Read the body.
-
-        Raises:
-            RequestTimeout: after BODY_SECONDS.
-        """
-        try:
-            await asyncio.wait_for(super().receive_body(), BODY_SECONDS)
-        except asyncio.TimeoutError:
-            if self.stream:
-                # Nothing more is waited for, and nothing more is read.
-                self.stream.keep_alive = False
-                self.stream.request_body = None
-            raise RequestTimeout("body") from None
+    try:
+        outcome = await assistant.turn(Incoming("web", f"ready-{secrets.token_hex(8)}", GOLDEN[0]), None)
+        return outcome.plans[0]["topic"] == GOLDEN[1] and bool(assistant.render(outcome.plans)[0].text)
+    except Exception as error:
+        incident(error, "while looking whether the known message gets its known answer")
+        return False
 
 
 def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
     """The web application: the channels' addresses, health and readiness, and nothing else."""
-    app = Sanic(f"outreach-{secrets.token_hex(4)}", configure_logging=False, request_class=TimedRequest)
-    app.config.REQUEST_MAX_SIZE = BODY_BYTES
-    app.config.REQUEST_TIMEOUT = BODY_SECONDS
+    app = Sanic(
+        f"outreach-{secrets.token_hex(4)}",
+        # No SANIC_ variable of the environment changes what is set here.
+        config=Config(env_prefix=""),
+        request_class=bounds.BoundedRequest,
+        configure_logging=False,
+    )
+    app.config.REQUEST_MAX_SIZE = bounds.BODY_BYTES
+    app.config.REQUEST_TIMEOUT = bounds.BODY_SECONDS
     app.config.RESPONSE_TIMEOUT = 30
     app.config.KEEP_ALIVE_TIMEOUT = 15
     app.config.ACCESS_LOG = False
@@ -95,32 +91,46 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
     @app.exception(Exception)
     async def failed(request: Request, error: Exception) -> HTTPResponse:
         """Own error pages: a status, and nothing of what was sent."""
-        status = error.status_code if isinstance(error, SanicException) else 500
-        if status >= 500:
-            logger.error("incident %s: %s in a request", secrets.token_hex(4), type(error).__name__)
-        return text(
-            {404: "not found", 413: "too large", 405: "not allowed"}.get(status, "error"),
-            status=status,
-            headers=HEADERS,
-        )
+        # What fails before a route is found is how the request is written: a length that is no number, for one.
+        status = error.status_code if isinstance(error, SanicException) else 500 if request.route else 400
+        # Sanic's way to say that the caller has gone.
+        gone = isinstance(error, ServiceUnavailable) and not _is_open(request)
+        if status >= 500 and not gone:
+            incident(error, "in a request")
+        return text(SAID.get(status, "error"), status=status)
+
+    @app.on_response
+    async def harden(request: Request, response: HTTPResponse) -> None:
+        """What every answer has, errors too; a channel's own headers stand."""
+        for name, value in HARDENING.items():
+            response.headers.setdefault(name, value)
 
     @app.before_server_start
     async def first_look(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
         app.ctx.ready = await golden(desk.assistant)
+        app.ctx.looking = loop.create_task(keep_looking())
 
-    async def keep_looking(app: Sanic) -> None:
+    async def keep_looking() -> None:
         while True:
             await asyncio.sleep(READY_EVERY)
             app.ctx.ready = await golden(desk.assistant)
-            await desk.sweep()
-
-    app.add_task(keep_looking)  # type: ignore[arg-type]
+            try:
+                await desk.sweep()
+            except Exception as error:
+                # What expires must go on expiring.
+                incident(error, "while sweeping")
 
     @app.after_server_stop
     async def let_go(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        app.ctx.looking.cancel()
         desk.close()
 
     return app
+
+
+def _is_open(request: Request) -> bool:
+    transport: Any = request.transport
+    return transport is not None and not transport.is_closing()
 
 
 def _listening(call: Callable[[], Awaitable[None]]) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -145,25 +155,24 @@ def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
     limiter = None if own.trusted_proxies or not own.local else Limiter(())
     channels: list[InputChannel] = [WebChannel(desk, own.chat_origins, own.trusted_proxies, limiter)]
     if own.public_url and not own.trusted_proxies:
-        print(
-            "TRUSTED_PROXIES is not set: behind a proxy all visitors of the website share one limit (docs/operators.md).",
-            flush=True,
+        logs.say(
+            "TRUSTED_PROXIES is not set: behind a proxy all visitors of the website share one limit (docs/operators.md)."
         )
     if own.twilio is None:
-        print("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).", flush=True)
+        logs.say("SMS and WhatsApp are off: no Twilio keys are set (TWILIO_ACCOUNT_SID).")
     else:
         sms = SmsChannel(desk, own.twilio, own.public_url)
         channels.append(sms)
-        print(f"SMS and WhatsApp are on: Twilio sends to {own.public_url}{sms.url_prefix()}", flush=True)
+        logs.say(f"SMS and WhatsApp are on: Twilio sends to {own.public_url}{sms.url_prefix()}")
     if own.telegram is None:
-        print("Telegram is off: no key is set (TELEGRAM_TOKEN).", flush=True)
+        logs.say("Telegram is off: no key is set (TELEGRAM_TOKEN).")
     else:
         # Here, because the library takes half a second to load, and most first starts are without Telegram.
         from bot.channels.telegram.channel import PATH, TelegramChannel
 
         channels.append(TelegramChannel(desk, own.telegram, own.public_url))
         how = f"it sends to {own.public_url}{PATH}" if own.public_url else "it is asked for messages (no PUBLIC_URL)"
-        print(f"Telegram is on: {how}.", flush=True)
+        logs.say(f"Telegram is on: {how}.")
     return channels
 
 
@@ -188,32 +197,48 @@ def run(port: int, started: float) -> int:
     host = own.host
     if not _free(port, host):
         raise SettingError(f"port {port} is taken; choose another with --port")
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    logging.getLogger("rasa").setLevel(logging.ERROR)
-    logging.getLogger("sanic").setLevel(logging.ERROR)
     from actions.knowledge.load import knowledge
     from bot import catalogues
 
     catalogues.compile_all(knowledge())
     catalogues.require_urgent(knowledge())
     Withdrawals().check()
-    print("Loading ...", flush=True)
+    logs.say("Loading ...")
     store = open_store(own)
+    try:
+        logs.private_temporary_folder(own.data)
+    except OSError as error:
+        raise SettingError(f"OUTREACH_DATA is {str(own.data)!r}: {error.strerror}; name a folder of your own") from None
     lasting = subkey(own.secret, "opt-out") if own.secret else None
-    desk = Desk(Assistant.load(), store, Pseudonyms(day_keys(own.data, own.keys), lasting))
+    # Everything that may be wrong with the settings before what takes long.
+    names = Pseudonyms(day_keys(own.data, own.keys), lasting)
+    desk = Desk(Assistant.load(), store, names)
     if not own.organisation.set_up:
-        print("Nobody is set up as running this service (bot/organisation.yml): localhost only.", flush=True)
+        logs.say("Nobody is set up as running this service (bot/organisation.yml): localhost only.")
     app = application(desk, open_channels(desk, own))
+    # What was loaded so far may have loggers and handlers of its own; so may what a start loads.
+    logs.seal()
+
+    @app.before_server_start
+    async def sealed(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        loop.set_debug(False)
+        logs.seal()
 
     @app.after_server_start
     async def tell(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
         shown = "localhost" if host in LOCAL else host
         if app.ctx.ready:
-            print(f"Ready after {time.monotonic() - started:.0f} s: http://{shown}:{port}/chat", flush=True)
+            logs.say(f"Ready after {time.monotonic() - started:.0f} s: http://{shown}:{port}/chat")
         else:
-            print("Started, but the known test message did not get its known answer: run `make train`", flush=True)
+            logs.say("Started, but the known test message did not get its known answer: run `make train`", error=True)
 
-    app.run(host=host, port=port, access_log=False, motd=False, debug=False, workers=1)
+    app.run(
+        host=host,
+        port=port,
+        protocol=bounds.BoundedProtocol,
+        access_log=False,
+        motd=False,
+        debug=False,
+        workers=1,
+    )
     return 0

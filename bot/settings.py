@@ -115,7 +115,7 @@ def _public_url() -> str:
     url = _text("PUBLIC_URL").rstrip("/")
     if url and not _ORIGIN.match(url):
         raise SettingError(
-            f"PUBLIC_URL is {url!r}; write the address without a path, for example https://chat.example.org"
+            "PUBLIC_URL is no address; write it without a path, name and password, for example https://chat.example.org"
         )
     if url.startswith("http://") and not re.match(r"http://(localhost|127\.0\.0\.1)(:|$)", url):
         raise SettingError(f"PUBLIC_URL is {url!r}; messages must travel encrypted: write https://")
@@ -132,7 +132,8 @@ def _twilio(public_url: str, secret: str) -> Twilio | None:
     if missing:
         raise SettingError(f'SMS is half set: {", ".join(missing)} is missing (docs/operators.md, "SMS and WhatsApp")')
     if not _E164.match(values["TWILIO_NUMBER"]):
-        raise SettingError(f"TWILIO_NUMBER is {values['TWILIO_NUMBER']!r}; write it like +13055550100")
+        # What stands there may be a key that went into the wrong line: it is not repeated.
+        raise SettingError("TWILIO_NUMBER is no number; write it like +13055550100")
     opt_out = _text("SMS_OPT_OUT", "twilio")
     if opt_out not in ("twilio", "app"):
         raise SettingError(f"SMS_OPT_OUT is {opt_out!r}; write twilio or app (docs/operators.md)")

@@ -85,6 +85,8 @@ def model_path(models: Path = MODELS) -> Path:
     if record is None or not (models / record.file).exists():
         raise ModelError("there is no trained model; run `make train`")
     path = models / record.file
+    if path.resolve().parent != models.resolve():
+        raise ModelError(f"models/model.json names {record.file!r}, which does not lie in models/; run `make train`")
     if _checksum(path) != record.sha256:
         raise ModelError(f"{path.name} is not the file that was trained here (its checksum differs); run `make train`")
     return path

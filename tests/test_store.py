@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import random
 import sqlite3
 import subprocess
 import time
@@ -18,11 +19,11 @@ import pytest
 from actions import clock
 from bot.privacy.keys import MemoryKeys, TmpfsKeys, day_keys, on_tmpfs, subkey
 from bot.privacy.pseudonyms import Pseudonyms
-from bot.privacy.records import Record
+from bot.privacy.records import Record, rounded
 from bot.privacy.store import Counted, MemoryStore, Store, StoreError
 from bot.privacy.store_file import NAME, FileStore
 from bot.privacy.store_redis import RedisStore
-from bot.settings import Settings
+from bot.settings import SettingError, Settings
 from tests.conftest import NOW, free_port
 
 OWN = Settings(data=Path("var"), retention_hours=24)
@@ -124,6 +125,34 @@ def test_a_conversation_moves_to_today_s_name(store: Store) -> None:
     store.commit("today", TALK, ["m2"], PLANS, None, "yesterday")
     assert store.get("yesterday") is None
     assert store.get("today") is not None
+    assert store.handled(["m1"]) == PLANS, "a repeat of what came before midnight"
+    store.commit("today", None, ["m3"], PLANS)
+    assert store.handled(["m1"]) is None, "it goes with the conversation"
+
+
+def test_a_deletion_takes_yesterday_s_name_too(store: Store) -> None:
+    store.commit("yesterday", TALK, ["m1"], PLANS)
+    store.commit("today", None, ["m2"], PLANS, None, "yesterday")
+    assert store.get("yesterday") is None
+    assert store.get("today") is None
+    assert store.handled(["m1"]) is None
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+@pytest.mark.parametrize(
+    ("label", "later", "known"),
+    [
+        ("within the day", dt.timedelta(hours=23, minutes=50), True),
+        ("after it, not swept yet", dt.timedelta(hours=24, minutes=10), False),
+        ("after the clock was set back", dt.timedelta(hours=-1), False),
+    ],
+)
+def test_a_repeat_is_known_for_a_day(kind: str, label: str, later: dt.timedelta, known: bool, tmp_path: Path) -> None:
+    store: Any = MemoryStore(OWN) if kind == "memory" else FileStore(tmp_path, OWN)
+    store.commit("k", TALK, ["m1"], PLANS)
+    with clock.fixed(NOW + later):
+        assert (store.handled(["m1"]) == PLANS) == known
+    store.close()
 
 
 def test_opt_outs_stay_when_conversations_go(store: Store) -> None:
@@ -183,12 +212,74 @@ def test_nothing_deleted_is_left_in_the_bytes_of_the_folder(tmp_path: Path) -> N
     assert b"pseudonym-" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
+def test_rows_that_were_moved_in_the_file_leave_no_copy_behind(tmp_path: Path) -> None:
+    """A tree that is balanced moves rows to other pages and leaves them standing in the gaps of the old ones; secure_delete does
+    not reach these."""
+
+    def left_after(seed: int, erase: Callable[..., Any] | None) -> int:
+        numbers = random.Random(seed)
+        store = FileStore(tmp_path / f"{seed}-{erase is None}", OWN, durable=False)
+        if erase:
+            store._erase = lambda now=False: erase(store._db)  # type: ignore[method-assign]
+        names = [numbers.randbytes(32).hex() for _ in range(200)]
+        for name in names:
+            store.commit(name, TALK, [numbers.randbytes(32).hex()], [{"text": "x" * numbers.randrange(20, 1500)}])
+        for name in names[::3]:
+            store.forget(name)
+        store.sweep()
+        whole = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+        store.close()
+        return sum(name.encode() in whole for name in names[::3])
+
+    def log_only(database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # Which rows are moved is chance, and another SQLite's chance is another.
+    seed = next((seed for seed in (2, 1, 7, 8, 9, 0, 3, 4) if left_after(seed, log_only)), None)
+    if seed is None:
+        pytest.skip("this SQLite leaves no such copies")
+    assert left_after(seed, None) == 0
+
+
+def test_one_deletion_is_complete_at_once_and_many_are_with_the_next_sweep(tmp_path: Path) -> None:
+    written: list[str] = []
+    store = FileStore(tmp_path, OWN)
+    store._db.set_trace_callback(lambda statement: written.append(statement) if statement == "VACUUM" else None)
+    for number in range(3):
+        store.commit(f"k{number}", TALK)
+    store.forget("k0")
+    assert len(written) == 1
+    store._rewrite_after = time.monotonic() + 60  # as after a rewriting of six seconds
+    store.forget("k1")
+    assert len(written) == 1, "a flood of deletions must not stop the others"
+    store.sweep()
+    assert len(written) == 2
+    store.sweep()
+    assert len(written) == 2, "nothing was deleted meanwhile"
+    store.forget("nobody")
+    store.commit("message", None, ["message"])
+    assert store.get("k2")
+    assert len(written) == 2, "nothing to delete"
+    store.close()
+
+
 def test_a_clock_set_back_prolongs_nothing(tmp_path: Path) -> None:
     store = FileStore(tmp_path, OWN)
     store.commit("k", TALK)
     with clock.fixed(NOW - dt.timedelta(hours=5)):
         assert store.get("k") is None
         assert store.sweep() == 1
+    store.close()
+
+
+def test_a_clock_set_back_prolongs_nothing_in_redis(redis_url: str) -> None:
+    store = RedisStore(redis_url, OWN)
+    store._redis.flushall()
+    store.commit("k", TALK)
+    for hours in (-5, 24):
+        with clock.fixed(NOW + dt.timedelta(hours=hours)):
+            assert store.get("k") is None
+    assert store.get("k")
     store.close()
 
 
@@ -252,12 +343,18 @@ def test_a_lease_is_for_one_and_a_lost_lease_keeps_nothing(redis_url: str) -> No
 def test_redis_forgets_by_itself(redis_url: str) -> None:
     store = RedisStore(redis_url, OWN)
     store._redis.flushall()
-    store.commit("k", TALK, ["m1"], PLANS)
+    moment = NOW + dt.timedelta(minutes=7, seconds=13)
+    with clock.fixed(moment):
+        store.commit("k", TALK, ["m1"], PLANS)
     store.commit("s", replace(TALK, last_topics=["domestic_violence"]))
     assert 0 < store._redis.ttl("outreach:x:k") <= 30 * 60
     assert 0 < store._redis.ttl("outreach:x:s") <= 10 * 60
     assert 0 < store._redis.ttl("outreach:c:k") <= 24 * 3600
-    assert store._redis.ttl("outreach:m:m1") > 0
+    for name in ("c:k", "m:m1", "r:k"):
+        ends = moment + dt.timedelta(seconds=store._redis.ttl(f"outreach:{name}"))
+        assert abs((ends - rounded(ends + dt.timedelta(minutes=5))).total_seconds()) <= 2, (
+            "no minute of a message is told"
+        )
     store._redis.delete("outreach:x:k")
     kept = store.get("k")
     assert kept is not None
@@ -291,7 +388,7 @@ def test_keys_never_go_to_a_disk(tmp_path: Path) -> None:
     assert not on_tmpfs(Path("/home"), str(mounts))
     assert not on_tmpfs(Path("/home"), str(tmp_path / "nowhere"))
     if not on_tmpfs(tmp_path):
-        with pytest.raises(ValueError, match="OUTREACH_KEYS"):
+        with pytest.raises(SettingError, match="OUTREACH_KEYS"):
             day_keys(tmp_path, tmp_path)
 
 
@@ -391,6 +488,24 @@ def test_a_store_that_fails_in_the_middle_still_answers(
     asyncio.new_event_loop().run_until_complete(desk.save_opt_outs())
     assert store.opted_out(desk.pseudonyms.opt_out("sms", "+13055550100"))
     assert "papye" not in caplog.text
+
+
+def test_deleted_is_said_only_when_it_was_done(
+    assistant: Any, store: Store, say: Callable[..., Any], words: Any
+) -> None:
+    from bot.desk import Result
+
+    broken = Broken(store)
+    desk = a_desk(assistant, broken)
+    say(desk, "can police ask my papers", "web", id="1")
+    broken.down = True
+    failed = say(desk, "delete my messages", "web", id="2")
+    assert failed.result == Result.FAILED
+    assert [reply.text for reply in failed.replies] == [words.line("phrase/failure", "en")]
+    broken.down = False
+    done = say(desk, "delete my messages", "web", id="3")
+    assert [reply.topic for reply in done.replies] == ["delete_data"]
+    assert store.get(desk.pseudonyms.of("web", "+13055550100")) is None
 
 
 def test_limits_are_polite_once_and_danger_passes(assistant: Any, say: Callable[..., Any]) -> None:

@@ -1,5 +1,4 @@
-"""The topic classifier: one-against-rest logistic regression over the views of bot/nlu/features.py, and for messages that it
-leaves in doubt a second look through the sentence encoder (bot/nlu/encoder.py).
+"""The topic classifier: one-against-rest logistic regression over the views of bot/nlu/features.py.
 
 Plain scikit-learn in, arrays out; saved as .npz and .json, never as a pickle. What else was tried and how
 it did: docs/decisions/0003-understanding.md.
@@ -15,54 +14,14 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from bot.nlu import encoder
-from bot.nlu.features import VIEWS, Lexicons, View, gloss
+from bot.nlu.features import VIEWS, Lexicons, View
 
 STRENGTH = 10.0
 """C of the regression: .851 at 3, .853 at 10, .855 at 30 on the dev messages; 10 keeps probabilities usable."""
 
-SECOND_STRENGTH = 3.0
-"""C of the second look's regression; vectors are multiplied by SECOND_SCALE, which asks for less smoothing."""
-SECOND_SCALE = 4.0
-DOUBT = 0.6
-"""Belief under which the encoder is asked: one message in six. Asking it about all of them gains nothing more."""
-SECOND_SHARE = 0.2
-"""How much the second look counts against the first (weights of the logarithms of belief)."""
-GLOSSED = ("ht",)
-"""Languages that the encoder reads in word-by-word English: it was never trained on Creole (.53 alone, .72 on the gloss)."""
-
 
 class NotLearned(RuntimeError):
     """Training ended with a model that does not know its own training messages."""
-
-
-@dataclass
-class SecondLook:
-    """A weight for each number of a sentence vector and each topic: multinomial logistic regression."""
-
-    weights: np.ndarray
-    """Shape (encoder.SIZE, topics), float32."""
-    bias: np.ndarray
-    """Shape (topics,)."""
-
-    @classmethod
-    def train(cls, matrix: np.ndarray, labels: np.ndarray) -> SecondLook:
-        """Learn topics from sentence vectors."""
-        from sklearn.linear_model import LogisticRegression
-
-        regression = LogisticRegression(C=SECOND_STRENGTH, max_iter=200, random_state=1)
-        regression.fit(matrix * SECOND_SCALE, labels)
-        return cls(regression.coef_.T.astype(np.float32) * SECOND_SCALE, regression.intercept_.astype(np.float32))
-
-    def log_beliefs(self, text: str) -> np.ndarray:
-        """Logarithms of belief, in the order of the topics."""
-        scores = encoder.vector(text) @ self.weights + self.bias
-        return scores - np.logaddexp.reduce(scores)
-
-
-def read_by_encoder(text: str, language: str | None, lexicons: Lexicons) -> str:
-    """The text as the encoder gets it."""
-    return gloss(text, language, lexicons) if language in GLOSSED else text
 
 
 @dataclass
@@ -75,7 +34,6 @@ class TopicClassifier:
     """Shape (terms of all views, topics), float32."""
     bias: np.ndarray
     """Shape (topics,)."""
-    second: SecondLook | None = None
 
     @classmethod
     def train(
@@ -85,8 +43,6 @@ class TopicClassifier:
         topics: Sequence[str],
         lexicons: Lexicons,
         progress: Callable[[str], None] = lambda line: None,
-        second_look: bool = True,
-        cache: Path | None = None,
     ) -> TopicClassifier:
         """Learn topics from messages. The same messages in the same order give the same model.
 
@@ -96,11 +52,8 @@ class TopicClassifier:
             topics: the topic of each.
             lexicons: concepts and glosses.
             progress: told a line about each step.
-            second_look: whether to learn one.
-            cache: sentence vectors made before (bot/nlu/encoder.py).
 
         Raises:
-            EncoderMissing: when the second look cannot be made.
             NotLearned: when fewer than 90 % of the training messages get their own topic back.
         """
         from sklearn.linear_model import LogisticRegression
@@ -139,24 +92,14 @@ class TopicClassifier:
                 "Check nlu_data for topics with mixed-up messages (outreach check)"
             )
         progress(f"knows {known.mean():.1%} of its own messages")
-        if second_look:
-            read = [read_by_encoder(text, language, lexicons) for text, language in zip(texts, languages, strict=True)]
-            model.second = SecondLook.train(encoder.vectors(read, progress, cache), labels)
-            progress("second look learned")
         return model
 
-    def probabilities(
-        self, text: str, language: str | None, lexicons: Lexicons, second_look: bool = True
-    ) -> dict[str, float]:
+    def probabilities(self, text: str, language: str | None, lexicons: Lexicons) -> dict[str, float]:
         """Topic -> belief, adding up to 1, likeliest first."""
         row = sparse.hstack([view.vectors([VIEWS[view.name][0](text, language, lexicons)]) for view in self.views])
         scores = np.asarray(row @ self.weights).ravel() + self.bias
         belief = 1 / (1 + np.exp(-scores))
         belief = belief / belief.sum()
-        if second_look and self.second and belief.max() < DOUBT and text.strip():
-            seen = self.second.log_beliefs(read_by_encoder(text, language, lexicons))
-            belief = np.exp((1 - SECOND_SHARE) * np.log(belief + 1e-9) + SECOND_SHARE * seen)
-            belief = belief / belief.sum()
         order = np.argsort(-belief)
         return {self.topics[index]: float(belief[index]) for index in order}
 
@@ -169,15 +112,12 @@ class TopicClassifier:
             json.dumps({"topics": self.topics, "views": [view.name for view in self.views]}), "utf-8"
         )
         np.savez(folder / "classifier.npz", weights=self.weights, bias=self.bias)
-        if self.second:
-            np.savez(folder / "second.npz", weights=self.second.weights, bias=self.second.bias)
 
     @classmethod
     def load(cls, folder: Path) -> TopicClassifier:
         """Read what `save` wrote.
 
         Raises:
-            EncoderMissing: when the second look needs what is not there.
             OSError, ValueError: when a file is missing or damaged.
         """
         stored = json.loads((folder / "classifier.json").read_text("utf-8"))
@@ -186,9 +126,4 @@ class TopicClassifier:
         views = [View.load(folder, name) for name in stored["views"]]
         if sum(len(view.terms) for view in views) != weights.shape[0] or weights.shape[1] != len(stored["topics"]):
             raise ValueError(f"{folder}: the classifier's files do not belong together; train again")
-        second = None
-        if (folder / "second.npz").exists():
-            encoder.load()
-            with np.load(folder / "second.npz", allow_pickle=False) as arrays:
-                second = SecondLook(arrays["weights"], arrays["bias"])
-        return cls(views, stored["topics"], weights, bias, second)
+        return cls(views, stored["topics"], weights, bias)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from rasa.engine.graph import ExecutionContext, GraphComponent
@@ -41,8 +40,6 @@ MOST_PARTS = 4
 LEAST_WORDS = 5
 """With so many words left beside it, a number or address is taken out before the topic is judged."""
 UNDERSTANDING = "understanding"
-VECTORS = Path(__file__).resolve().parents[2] / "models" / "vectors.npz"
-"""Sentence vectors of training messages, so that the next training makes only the new ones."""
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -101,7 +98,6 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             [message.get(INTENT) for message in messages],
             self._lexicons,
             progress=lambda line: logger.info("%s", line),
-            cache=VECTORS,
         )
         with self._storage.write_to(self._resource) as folder:
             self._model.save(folder)
@@ -126,15 +122,11 @@ class TopicFeatures(GraphComponent, IntentClassifier):
             if len(words) > 2 * TAIL_WORDS:
                 last = " ".join(words[-TAIL_WORDS:])
                 spoken = language.choose(vote, None)
-                message.set(TAIL, self._model.probabilities(last, spoken, self._lexicons, second_look=False))
+                message.set(TAIL, self._model.probabilities(last, spoken, self._lexicons))
             pieces = parts(text)
             if 2 <= len(pieces) <= MOST_PARTS:
                 spoken = language.choose(vote, None)
-                # The first look is enough: a second question must be clear by its words.
-                beliefs_of_parts = [
-                    self._model.probabilities(piece, spoken, self._lexicons, second_look=False) for piece in pieces
-                ]
-                message.set(PARTS, beliefs_of_parts)
+                message.set(PARTS, [self._model.probabilities(piece, spoken, self._lexicons) for piece in pieces])
         return messages
 
 

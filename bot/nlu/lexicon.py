@@ -83,18 +83,18 @@ class Concepts:
 
     def _known(self, word: str, language: str | None) -> tuple[str, ...]:
         key = (word, language if word in self.friends else None)
-        if key not in self._cache:
-            found = self._word(word, None)
-            if word in self.friends:
-                other = {c for code, cs in self.friends[word].items() for c in cs}
-                own = set(self.friends[word].get(language or "", other))
-                found = (found - other) | own
-            if not found:
-                return ()  # a name, a number: residents' own words are remembered nowhere
-            if len(self._cache) > 50_000:
-                self._cache.clear()
-            self._cache[key] = tuple(sorted(found))
-        return self._cache[key]
+        if key in self._cache:
+            return self._cache[key]
+        found = self._word(word, None)
+        if word in self.friends:
+            other = {c for code, cs in self.friends[word].items() for c in cs}
+            own = set(self.friends[word].get(language or "", other))
+            found = (found - other) | own
+        known = tuple(sorted(found))
+        # Words of the lexicon only: names and numbers of residents must not stay in memory.
+        if any((word,) in forms for forms in self.exact.values()):
+            self._cache[key] = known
+        return known
 
     def find(self, words: Sequence[str], language: str | None = None) -> list[Match]:
         """All concepts in `words`, in the order of their first word.

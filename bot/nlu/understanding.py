@@ -28,16 +28,16 @@ BEFORE_LAST = 1.5
 FOLLOW_PRIOR, FOLLOW_LED, LEAST_EVIDENCE = (0.6, 0.25, 0.15), 0.15, 0.002
 """What a follow-up is about before it is read: the last topic, the ones before, those that the last leads to; weighed with what the
 words themselves say for each."""
-SURE = 0.50
+SURE = 0.48
 """Belief from which one topic is answered without asking ..."""
-AHEAD = 0.20
+AHEAD = 0.18
 """... or this far ahead of the next (the trade between right, offered and wrong: docs/decisions/0003-understanding.md)."""
 NEAR = 0.03
 """A topic with less belief is not offered."""
 BESIDE = 0.08
 """Belief from which a message touches a topic beside its own (which passage, which rule)."""
 MOST_CHOICES = 4
-ALARM = 0.35
+ALARM = 0.20
 """Belief in emergency and crisis together that raises the alarm (docs/decisions/0003-understanding.md) ..."""
 ALARM_PLAIN, ALARM_FOLLOWING = 0.5, 0.7
 """... of a message that names nothing dangerous: alone, and in the middle of a conversation ..."""
@@ -82,6 +82,10 @@ SHORT_SURE = 0.5
 """One or two words must be this clear to be answered without asking."""
 CLEARLY = 0.8
 """A greeting or a thanks of one word, or in French, is believed from here."""
+NUMBER_ONLY = 0.2
+"""Belief in a message without a subject from which a phone number in it is all that it says."""
+NOT_A_PLACE = frozenset({"WHAT_Q", "HOW_Q", "WHETHER_Q", "WHO_Q", "ALLOWED", "ROB", "ACCIDENT", "POLICE", "ICE"})
+"""Somebody who names a place and one of these tells or asks something else."""
 PLACE_WORDS = 6
 """In doubt, a message of at most so many words that names a place asks for help there."""
 
@@ -336,14 +340,16 @@ def understand(
         return result
 
     lives = "LIVE_RESIDE" in result.concepts and "NOT" not in result.concepts
-    if urgent is None and lives and result.place and len(words) <= PLACE_WORDS:
-        # "I live in Miami Gardens": somebody who says where they are looks for help there.
+    looked_for_help = "legal_aid" in context.last_topics and not NOT_A_PLACE & set(result.concepts)
+    if urgent is None and (lives or looked_for_help) and result.place and len(words) <= PLACE_WORDS:
+        # "I live in Miami Gardens", "ok, I am in Kendall now": somebody who says where they are looks for help there.
         result.topics = ["legal_aid"]
         return result
     if found and _only_a_place(text, gazetteer):
         # "cutler bay" and nothing else: where help is looked for.
         result.topics, result.command = ["legal_aid"], "place"
         return result
+    beliefs_before = beliefs
     beliefs = _with_context(beliefs, context, words, related or {})
     goes_on = context.last_topics[0] if context.last_topics[:1] and context.last_topics[0] in URGENT else None
     if urgent is None and goes_on and beliefs and next(iter(beliefs)) == goes_on:
@@ -361,6 +367,10 @@ def understand(
             result.topics = [ranked[0][0]]
         return result
     if not words:
+        return result
+    if result.personal and beliefs_before.get(FOLLOW_UP, 0.0) >= NUMBER_ONLY and ranked[0][1] < CLEARLY:
+        # "This is my cell: ...": a number and nothing that is asked.
+        result.topics = ["privacy"]
         return result
     if GUARDED & set(result.concepts) and WATCHERS & set(result.concepts):
         result.watched = True
@@ -380,7 +390,8 @@ def understand(
         others = [first[0]] if first[1] >= SURE and first[0] not in SMALL | {"out_of_scope", "help_menu"} else []
         result.topics = ["domestic_violence", *others]
         return result
-    sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows else (SURE, AHEAD)
+    # Thanks, a greeting, a farewell are never offered as choices: nothing is lost if one is answered by mistake.
+    sure, ahead = (FOLLOW_SURE, FOLLOW_AHEAD) if follows or first[0] in SMALL else (SURE, AHEAD)
     if (first[1] >= sure or first[1] - second[1] >= ahead) and first[1] >= RISKY.get(first[0], 0.0):
         result.topics = [first[0]]
         second_question = _second_question(first[0], parts)

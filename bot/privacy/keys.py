@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from actions import clock
+from bot.settings import SettingError
 
 KEY_BYTES = 32
 SHM = Path("/dev/shm")  # noqa: S108 - a tmpfs on every Linux, and the reason is that nothing of it reaches a disk
@@ -133,11 +134,12 @@ def day_keys(data: Path, folder: Path | None = None) -> DayKeys:
         folder: OUTREACH_KEYS, a folder on a tmpfs; /dev/shm where it is one.
 
     Raises:
-        ValueError: when `folder` is named and is not on a tmpfs: the keys would lie on a disk.
+        SettingError: when `folder` is named and is not on a tmpfs: the keys would lie on a disk.
     """
     if folder is not None and not on_tmpfs(folder):
-        raise ValueError(
-            f"OUTREACH_KEYS is {str(folder)!r}, which is not on a tmpfs; keys on a disk can be carried away"
+        raise SettingError(
+            f"OUTREACH_KEYS is {str(folder)!r}, which is not on a tmpfs: keys on a disk can be carried away; "
+            f"leave it out, or name a folder in {SHM}"
         )
     folder = folder or (SHM if on_tmpfs(SHM) else None)
     if folder is None:

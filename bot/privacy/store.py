@@ -182,8 +182,9 @@ class MemoryStore:
 
     def handled(self, messages: Sequence[str]) -> list[Plan] | None:
         """The plans that answered a message."""
+        oldest, latest = repeatable()
         for name in messages:
-            if name in self._replies:
+            if name in self._replies and oldest <= self._replies[name][0] <= latest:
                 return self._replies[name][2]
         return None
 
@@ -260,8 +261,8 @@ class MemoryStore:
                 gone += 1
             elif has_context(record) and not has_context(usable):
                 self._records[key] = usable
-        oldest = clock.now() - dt.timedelta(hours=REPEAT_HOURS)
-        for name in [name for name, (at, _, _) in self._replies.items() if at < oldest]:
+        oldest, latest = repeatable()
+        for name in [name for name, (at, _, _) in self._replies.items() if not oldest <= at <= latest]:
             del self._replies[name]
         self._clocks.sweep()
         return gone
@@ -278,6 +279,12 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._records)
+
+
+def repeatable() -> tuple[dt.datetime, dt.datetime]:
+    """Between which moments a message must have been answered for a repeat of it to be known: REPEAT_HOURS, and none from the
+    future, which a clock set back makes of any."""
+    return rounded(clock.now() - dt.timedelta(hours=REPEAT_HOURS)), rounded(clock.now() + dt.timedelta(minutes=20))
 
 
 def topic_cells(counted: Counted) -> list[tuple[str, str, str, str]]:

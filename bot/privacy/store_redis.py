@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import redis
 
 from actions import clock
-from bot.privacy.records import CONTEXT, Record, from_json, rounded, to_json
+from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
 from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
@@ -31,6 +31,11 @@ REST_SECONDS = 2.0
 LEASE_MS = 15_000
 """A turn takes at most 10 s (bot/assistant.py); a server that dies keeps others waiting no longer than this."""
 T = TypeVar("T")
+
+
+def _seconds_until(moment: dt.datetime) -> int:
+    """For an expiry, which is at least one second."""
+    return max(1, int((moment - clock.now()).total_seconds()))
 
 
 class RedisStore:
@@ -49,8 +54,8 @@ class RedisStore:
             self._redis = redis.Redis.from_url(
                 url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, decode_responses=True
             )
-        except ValueError as error:
-            raise StoreError("REDIS_URL is no address; write for example redis://127.0.0.1:6379/0") from error
+        except ValueError:
+            raise StoreError("REDIS_URL is no address; write for example redis://127.0.0.1:6379/0") from None
         self._ask(self._redis.ping)
         kept = self._ask(lambda: {**self._redis.config_get("save"), **self._redis.config_get("appendonly")})
         if kept.get("save") or kept.get("appendonly") == "yes":
@@ -87,9 +92,12 @@ class RedisStore:
         if kept is None:
             return None
         try:
-            return from_json({**json.loads(kept), **(json.loads(context) if context else {})})
+            record = from_json({**json.loads(kept), **(json.loads(context) if context else {})})
         except (ValueError, TypeError):
             return None
+        # Redis forgets by its own clock; one that was set back must not make anything live longer.
+        idle = clock.now() - record.used if record.used else dt.timedelta(0)
+        return record if -ROUNDING <= idle < dt.timedelta(hours=self.settings.retention_hours) else None
 
     def handled(self, messages: Sequence[str]) -> list[Plan] | None:
         """The plans that answered a message."""
@@ -118,17 +126,20 @@ class RedisStore:
                 if lease is not None and pipe.get(lease_key) != str(lease):
                     raise StoreError("another server has taken this conversation over; the turn is not kept")
                 pipe.multi()
-                for gone in [name for name in (before, None if record else key) if name]:
-                    self._delete(pipe, gone)
+                if before:
+                    self._move(pipe, before, key)
+                if record is None:
+                    self._delete(pipe, key, before)
                 if record is not None:
                     self._put(pipe, key, record)
                 if messages:
                     owner = key if record else ""
                     value = json.dumps({"of": owner, "plans": list(plans)})
-                    pipe.set(self._key("m", messages[0]), value, ex=REPEAT_HOURS * 3600)
+                    seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=REPEAT_HOURS))
+                    pipe.set(self._key("m", messages[0]), value, ex=seconds)
                     if owner:
                         pipe.sadd(self._key("r", key), messages[0])
-                        pipe.expire(self._key("r", key), REPEAT_HOURS * 3600)
+                        pipe.expire(self._key("r", key), seconds)
                 if counted:
                     for cell in topic_cells(counted):
                         pipe.hincrby(self._key("topics"), "|".join(cell), 1)
@@ -141,21 +152,32 @@ class RedisStore:
         now = clock.now()
         stamped = to_json(replace(record, used=rounded(now)))
         context = {name: stamped.pop(name) for name in CONTEXT if name in stamped}
-        # To the next full ten minutes: the time that is left must not tell when somebody wrote.
+        # To full ten minutes: the time that is left must not tell when somebody wrote.
         ends = rounded(now) + dt.timedelta(hours=self.settings.retention_hours)
-        pipe.set(
-            self._key("c", key), json.dumps(stamped, ensure_ascii=False), ex=max(1, int((ends - now).total_seconds()))
-        )
+        pipe.set(self._key("c", key), json.dumps(stamped, ensure_ascii=False), ex=_seconds_until(ends))
         if context:
             pipe.set(self._key("x", key), json.dumps(context, ensure_ascii=False), ex=self._context_seconds(record))
         else:
             pipe.delete(self._key("x", key))
 
-    def _delete(self, pipe: Any, key: str) -> None:
-        """Queue the removal of a conversation. Its messages are read now, outside of the transaction: they only grow with its lease."""
-        for name in self._redis.smembers(self._key("r", key)):
-            pipe.delete(self._key("m", name))
+    def _delete(self, pipe: Any, key: str, before: str | None = None) -> None:
+        """Queue the removal of a conversation. Its messages are read now, outside of the transaction: they only grow with its lease.
+
+        Args:
+            before: its name under yesterday's key, whose messages go too.
+        """
+        for owner in [name for name in (key, before) if name]:
+            for name in self._redis.smembers(self._key("r", owner)):
+                pipe.delete(self._key("m", name))
         pipe.delete(self._key("c", key), self._key("x", key), self._key("r", key))
+
+    def _move(self, pipe: Any, before: str, key: str) -> None:
+        """Queue that a conversation's messages belong to today's name: a repeat of theirs is still known."""
+        names = self._redis.smembers(self._key("r", before))
+        if names:
+            pipe.sadd(self._key("r", key), *names)
+            pipe.expire(self._key("r", key), (REPEAT_HOURS + 1) * 3600)
+        pipe.delete(self._key("c", before), self._key("x", before), self._key("r", before))
 
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""

@@ -16,6 +16,7 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import ActionExecuted, SlotSet
 from rasa.shared.core.trackers import DialogueStateTracker
 
+from bot.privacy import logs
 from bot.privacy.records import Record
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class RecordTrackerStore(TrackerStore):
             record = Record(**{name: slots[name] for name in SLOTS if slots.get(name)})
             self._records[tracker.sender_id] = None if slots.get("forget") else record
         except Exception as error:
-            logger.error("a conversation could not be saved: %s", type(error).__name__)
+            logs.incident(logger, error, "while reducing a conversation to its record")
 
     async def keys(self) -> Iterable[str]:
         """None: nobody lists conversations."""

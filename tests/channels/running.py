@@ -40,6 +40,7 @@ class Running:
     def _run(self) -> None:
         from sanic import Sanic
 
+        from bot.bounds import BoundedProtocol
         from bot.server import application
 
         # Without it Sanic can start once in a process only: it rewrites its own methods, and cannot rewrite them again.
@@ -49,7 +50,14 @@ class Running:
         try:
             app = application(self.desk, self._channels)
             server = run(
-                app.create_server("127.0.0.1", self._port, return_asyncio_server=True, access_log=False, debug=False)
+                app.create_server(
+                    "127.0.0.1",
+                    self._port,
+                    protocol=BoundedProtocol,
+                    return_asyncio_server=True,
+                    access_log=False,
+                    debug=False,
+                )
             )
             run(server.startup())
             run(server.before_start())

@@ -10,25 +10,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
-from sanic.touchup import TouchUp
+from sanic import Sanic
 
+from bot.bounds import BoundedProtocol
 from bot.server import application
 from tests.conftest import free_port
-
-_touched = threading.Event()
-
-
-def _once(touch_up: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Sanic rewrites its own methods at the start, and cannot do it a second time in a process; nor does it have to."""
-
-    def run(app: Any) -> None:
-        if not _touched.is_set():
-            _touched.set()
-            touch_up(app)
-
-    return run
 
 
 @contextmanager
@@ -46,13 +33,18 @@ def serving(make: Callable[[], tuple[Any, Sequence[Any]]]) -> Iterator[tuple[str
     held: dict[str, Any] = {}
 
     async def run() -> None:
+        # Else Sanic can start once in a process only: it rewrites its own methods, and cannot rewrite them again.
+        Sanic.test_mode = True
         desk, channels = make()
         held["desk"] = desk
         server = await application(desk, channels).create_server(
-            host="127.0.0.1", port=port, return_asyncio_server=True, access_log=False
+            host="127.0.0.1",
+            port=port,
+            protocol=BoundedProtocol,
+            return_asyncio_server=True,
+            access_log=False,
         )
-        with mock.patch("sanic.app.TouchUp.run", _once(TouchUp.run)):
-            await server.startup()
+        await server.startup()
         await server.before_start()
         await server.start_serving()
         ready.set()

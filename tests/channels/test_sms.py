@@ -193,7 +193,6 @@ def test_answered(case: Incoming, served: Served, words: Any) -> None:
     assert [element.get("statusCallback") for element in got.elements] == [f"{PUBLIC_URL}{STATUS}"]
 
 
-@pytest.mark.xfail(strict=True, reason="the classifier, drowned in the rest of the story, overrules the screen")
 def test_danger_at_the_end_of_the_longest_message(served: Served, line: Callable[..., str]) -> None:
     assert line("emergency/short") in served.say(sms(LONG[:1560] + " he is shooting at us right now"))
 

@@ -266,11 +266,11 @@ def test_a_chunked_body_has_the_same_limit(served: tuple[str, Path]) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bot import server
+    from bot import bounds
     from bot.channels.web.channel import WebChannel
 
-    assert server.BODY_SECONDS == 10
-    monkeypatch.setattr(server, "BODY_SECONDS", 1)
+    assert bounds.BODY_SECONDS == 10
+    monkeypatch.setattr(bounds, "BODY_SECONDS", 1)
     with serving(desk, [WebChannel(desk)]) as address:
         where = urlsplit(address)
         with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as wire:

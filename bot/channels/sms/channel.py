@@ -25,6 +25,7 @@ from bot.channels.sms.client import TwilioClient
 from bot.channels.sms.deletions import WITHOUT_RECEIPT, Deletions
 from bot.channels.sms.signature import HEADER, Form, InvalidBody, Refused, verified
 from bot.desk import Desk, Message
+from bot.privacy.logs import event
 from bot.settings import Twilio
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class SmsChannel(InputChannel):
             try:
                 message = incoming.read(form, self.own.opt_out)
             except incoming.OtherSender:
-                logger.warning("SMS: a message from a kind of sender that is not served is ignored")
+                event(logger, logging.WARNING, "SMS: a message from a kind of sender that is not served is ignored")
                 return twiml.response("")
             self._tell_of_opt_out(form)
             return await self._answered(message)
@@ -139,8 +140,10 @@ class SmsChannel(InputChannel):
         """Once: the operator's setting and Twilio's do not agree."""
         if self.own.opt_out == "app" and form.value("OptOutType") and not self._told_of_opt_out:
             self._told_of_opt_out = True
-            logger.warning(
-                'SMS_OPT_OUT is app, but Twilio answers STOP, START or HELP itself; set it to twilio (docs/operators.md, "SMS and WhatsApp")'
+            event(
+                logger,
+                logging.WARNING,
+                'SMS_OPT_OUT is app, but Twilio answers STOP, START or HELP itself; set it to twilio (docs/operators.md, "SMS and WhatsApp")',
             )
 
     async def _status(self, form: Form) -> None:
@@ -201,10 +204,12 @@ class SmsChannel(InputChannel):
 def _refused(error: Refused | InvalidBody) -> HTTPResponse:
     """403 for what is not shown to be Twilio's, 400 for what is no message; nothing of it comes back."""
     if isinstance(error, Refused):
-        logger.warning(
-            "SMS: a request was refused: %s. From Twilio? Then see PUBLIC_URL and TWILIO_AUTH_TOKEN (docs/operators.md)",
-            type(error).__name__,
+        event(
+            logger,
+            logging.WARNING,
+            "SMS: a request was refused: {error}. From Twilio? Then see PUBLIC_URL and TWILIO_AUTH_TOKEN (docs/operators.md)",
+            error=type(error),
         )
         return text("refused", status=403, headers=HEADERS)
-    logger.warning("SMS: a request was refused: %s", type(error).__name__)
+    event(logger, logging.WARNING, "SMS: a request was refused: {error}", error=type(error))
     return text("bad request", status=400, headers=HEADERS)

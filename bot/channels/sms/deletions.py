@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bot.assistant import incident
 from bot.channels.sms.client import Rejected, RequestFailed, Throttled, TooEarly, TwilioClient, Unreachable
+from bot.privacy.logs import event
 
 logger = logging.getLogger(__name__)
 AGAIN = (5 * 60.0, 30 * 60.0, 2 * 3600.0, 12 * 3600.0, 24 * 3600.0)
@@ -77,7 +78,7 @@ class Deletions:
             return
         if len(self._pending) >= MOST_PENDING:
             self._pending.pop(next(iter(self._pending)))
-            logger.warning("more than %s messages wait to be deleted at Twilio; the oldest stays there", MOST_PENDING)
+            event(logger, logging.WARNING, "too many messages wait to be deleted at Twilio; the oldest stays there")
         self._pending[sid] = _Pending(due)
 
     async def work(self) -> None:
@@ -124,5 +125,10 @@ class Deletions:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.work(), FAREWELL_SECONDS)
         if self._pending:
-            logger.warning("%s messages that were to be deleted stay at Twilio", len(self._pending))
+            event(
+                logger,
+                logging.WARNING,
+                "{number} messages that were to be deleted stay at Twilio",
+                number=len(self._pending),
+            )
         self.client.close()

@@ -28,6 +28,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from rasa.core.channels.channel import InputChannel, UserMessage
@@ -46,6 +47,7 @@ from bot.channels.telegram.send import LONGEST, Outcome, Sender, parts, refused,
 from bot.channels.telegram.updates import Do, Step
 from bot.desk import Desk, Message, Result
 from bot.privacy.limits import Limit, Limiter
+from bot.privacy.logs import event
 from bot.queues import Busy, Queues
 from bot.settings import Telegram
 from bot.words import MissingWords
@@ -77,6 +79,14 @@ REMEMBERED = 2000
 ALL = sys.maxsize
 """All messages of an update are out."""
 ONCE_AN_HOUR = (Limit(1, 3600.0),)
+
+
+class Told(Enum):
+    """What Telegram is told at the start, as a log names it."""
+
+    WEBHOOK = "PUBLIC_URL as webhook"
+    NO_WEBHOOK = "the end of a webhook"
+    COMMANDS = "the commands"
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,7 @@ class TelegramChannel(InputChannel):
         """Once per start: where updates go, which ones, and the menus of commands."""
         url = f"{self.public_url}{PATH}"
         await self._insist(
-            "PUBLIC_URL as webhook",
+            Told.WEBHOOK,
             lambda: self.bot.set_webhook(
                 url,
                 secret_token=self._secret.decode(),
@@ -197,12 +207,12 @@ class TelegramChannel(InputChannel):
         for code, language in commands.MENUS.items():
             menu = commands.menu(language, self.words)
             await self._insist(
-                "the commands",
+                Told.COMMANDS,
                 # Bound now: the loop goes on.
                 lambda menu=menu, code=code: self.bot.set_my_commands(menu, scope, language_code=code),  # type: ignore[misc]
             )
 
-    async def _insist(self, what: str, call: Callable[[], Awaitable[Any]]) -> bool:
+    async def _insist(self, what: Told, call: Callable[[], Awaitable[Any]]) -> bool:
         """A call that is not about a message, until it went through; False when Telegram refuses it for good."""
         attempts = 0
         while True:
@@ -213,13 +223,22 @@ class TelegramChannel(InputChannel):
                 refused()
                 return False
             except BadRequest as error:
-                incident(error, f'while registering: Telegram does not take {what} (docs/operators.md, "Telegram")')
+                incident(
+                    error,
+                    'while registering: Telegram does not take {what} (docs/operators.md, "Telegram")',
+                    what=what,
+                )
                 return False
             except RetryAfter as error:
                 wait = seconds(error)
             except Exception as error:
                 wait = BACKOFF[min(attempts, len(BACKOFF) - 1)]
-                incident(error, f"while registering with Telegram ({what}); it is tried again in {wait:.0f} s")
+                incident(
+                    error,
+                    "while registering with Telegram ({what}); it is tried again in {seconds} s",
+                    what=what,
+                    seconds=round(wait),
+                )
             attempts += 1
             await asyncio.sleep(wait)
 
@@ -266,7 +285,7 @@ class TelegramChannel(InputChannel):
 
     async def _poll(self) -> None:
         """Ask for updates: for a machine that Telegram cannot reach. Takes the same path as the webhook."""
-        if not await self._insist("the end of a webhook", lambda: self.bot.delete_webhook(drop_pending_updates=False)):
+        if not await self._insist(Told.NO_WEBHOOK, lambda: self.bot.delete_webhook(drop_pending_updates=False)):
             return
         self._spawn(self._set_commands())
         offset, failures = 0, 0
@@ -280,14 +299,18 @@ class TelegramChannel(InputChannel):
                 await asyncio.sleep(seconds(error))
                 continue
             except Conflict:
-                logger.error(
-                    "Telegram is being asked for updates elsewhere too: stop the other server, or use its own bot"
+                event(
+                    logger,
+                    logging.ERROR,
+                    "Telegram is being asked for updates elsewhere too: stop the other server, or use its own bot",
                 )
                 await asyncio.sleep(BACKOFF[2])
                 continue
             except Exception as error:
                 wait = BACKOFF[min(failures, len(BACKOFF) - 1)]
-                incident(error, f"while asking Telegram for updates; it is asked again in {wait:.0f} s")
+                incident(
+                    error, "while asking Telegram for updates; it is asked again in {seconds} s", seconds=round(wait)
+                )
                 failures += 1
                 await asyncio.sleep(wait)
                 continue
@@ -345,7 +368,7 @@ class TelegramChannel(InputChannel):
         elif step.do is Do.LEAVE:
             await self._leave(step, until)
         elif step.reason.startswith(updates.MALFORMED):
-            logger.error("an update of Telegram cannot be read and is left out: %s", step.reason)
+            event(logger, logging.ERROR, "an update of Telegram cannot be read and is left out")
         return Reaction(200, f"{step.do.value}: {step.reason}" if step.reason else step.do.value)
 
     def _chat(self, chat: int) -> str:

@@ -24,6 +24,7 @@ from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, Re
 
 from bot.assistant import incident
 from bot.nlg import Reply
+from bot.privacy.logs import event
 from bot.words import MissingWords, Words
 
 logger = logging.getLogger(__name__)
@@ -258,4 +259,8 @@ def seconds(error: RetryAfter) -> float:
 
 def refused() -> None:
     """Tell the operator that the token is none. Its error's own text may hold the token."""
-    logger.error('Telegram refuses TELEGRAM_TOKEN: copy it again from @BotFather (docs/operators.md, "Telegram")')
+    event(
+        logger,
+        logging.ERROR,
+        'Telegram refuses TELEGRAM_TOKEN: copy it again from @BotFather (docs/operators.md, "Telegram")',
+    )

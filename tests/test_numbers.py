@@ -1,0 +1,70 @@
+"""`outreach report` and `outreach purge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.numbers import as_csv, tables
+from bot.privacy.records import Record
+from bot.privacy.store import Counted, Counts
+from bot.privacy.store_file import FileStore
+from bot.settings import Settings
+from tests.conftest import outreach
+
+OWN = Settings(data=Path("var"), retention_hours=24)
+KEPT = Counts(
+    topics={
+        ("2026-11", "ht", "sms", "workplace"): 25,
+        ("2026-11", "ht", "sms", "crisis"): 3,
+        ("2026-11", "es", "web", "schools"): 9,
+        ("2026-10", "en", "telegram", "domestic_violence"): 1,
+    },
+    days={("2026-11-20", "sms"): 28, ("2026-11-21", "web"): 9, ("2026-10-02", "telegram"): 1},
+)
+
+
+def test_small_cells_are_other() -> None:
+    (names, topics), (_, days) = tables(KEPT)
+    assert names == ("month", "language", "channel", "topic", "messages")
+    assert topics == [
+        (("2026-11", "ht", "sms", "workplace"), "25"),
+        (("2026-11", "other", "other", "other"), "12"),
+        (("other", "other", "other", "other"), "under 10"),
+    ]
+    assert days == [(("2026-11-20", "sms"), "28"), (("other", "other"), "10")]
+
+
+def test_a_month_alone() -> None:
+    assert tables(KEPT, "2026-10")[0][1] == [(("other", "other", "other", "other"), "under 10")]
+    assert "domestic_violence" not in as_csv(KEPT)
+    assert tables(Counts())[0][1] == []
+
+
+def test_purge_beside_a_server(tmp_path: Path) -> None:
+    environment = {"OUTREACH_DATA": str(tmp_path)}
+    server = FileStore(tmp_path, OWN)
+    for number in range(12):
+        server.commit(f"k{number}", Record(language="ht"), [f"m{number}"], [], Counted("sms", "ht", ("workplace",)))
+    server.set_opted_out("n", True)
+    told = outreach("report", "--csv", environment=environment)
+    assert told.stdout.splitlines()[1].endswith(",ht,sms,workplace,12")
+    done = outreach("purge", environment=environment)
+    assert (done.returncode, done.stdout.startswith("12 conversations removed")) == (0, True), done.stderr
+    assert server.get("k3") is None
+    assert server.handled(["m3"]) is None
+    assert server.opted_out("n")
+    server.commit("k1", Record(language="es"))
+    assert server.get("k1") is not None
+    server.close()
+    assert outreach("purge", environment=environment).stdout.startswith("1 conversation removed")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("report", "--month", "November"), ("report", "--month", "2026-13"), ("purge", "all")]
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = outreach(*arguments, environment={"OUTREACH_DATA": str(tmp_path)})
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
