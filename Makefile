@@ -14,7 +14,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 export UV_SYSTEM_CERTS := true
 export RASA_TELEMETRY_ENABLED := false
 
-.PHONY: help setup run ask train check check-release words test lint format types rasa-validate browser sbom clean
+.PHONY: help setup run ask train check check-release words test lint format types rasa-validate browser fuzz load sbom clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,7 +74,16 @@ rasa-validate: $(STAMP) ## Rasa's own validation of domain, rules and data
 	@$(RUN)/python -W ignore -m rasa data validate --fail-on-warnings --domain bot/domain --config bot/config.yml --data nlu_data/en nlu_data/es nlu_data/ht bot/rules > .venv/rasa-validate.log 2>&1 \
 	  && echo "rasa data validate: in order" || { tail -40 .venv/rasa-validate.log; exit 1; }
 
-sbom: $(STAMP) ## software bill of materials, as CycloneDX-like JSON on standard output
+fuzz: setup ## odd texts and bodies against everything that parses them, for about an hour (tests/test_fuzz.py)
+	@$(RUN)/outreach train --if-needed
+	@OUTREACH_FUZZ=$(or $(EXAMPLES),20000) $(RUN)/pytest -o timeout=0 tests/test_fuzz.py
+
+load: setup ## a flood, a rush of 2,000 conversations and a soak, with figures (about a quarter of an hour)
+	@$(RUN)/outreach train --if-needed
+	@$(RUN)/python -W ignore benchmarks/flood.py
+	@$(RUN)/python -W ignore benchmarks/soak.py
+
+sbom: $(STAMP) ## software bill of materials, CycloneDX 1.5 JSON on standard output
 	@$(UV) export --frozen --no-dev --no-header --no-hashes --format requirements-txt | $(RUN)/python deployment/sbom.py
 
 clean: ## remove environment, model and build output
