@@ -95,3 +95,46 @@ def test_the_file_that_is_installed_here_is_the_one_whose_checksum_is_told() -> 
         line for line in (metadata.distribution("numpy").read_text("WHEEL") or "").splitlines() if "Tag: " in line
     )
     assert tag.removeprefix("Tag: ").split("-")[0] in file["url"]
+
+
+# --- docs/dependencies.md ---------------------------------------------------------------------------
+
+DOCS = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+LOCKED = dict(
+    re.findall(r'^name = "([^"]+)"\nversion = "([^"]+)"', (ROOT / "uv.lock").read_text("utf-8"), re.MULTILINE)
+)
+WEAK = re.findall(r"^\| ([a-z0-9-]+) ([0-9][0-9.a-z]*) \|", DOCS, re.MULTILINE)
+LEFT_OUT = [
+    name for row in re.findall(r"^\| ([a-z0-9, -]+) \| (?![0-9])", DOCS.partition("## Left out")[2], re.MULTILINE)
+    for name in row.split(", ") if name != "left out"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "version"), WEAK)
+def test_a_weak_pin_is_named_as_it_is_locked(name: str, version: str) -> None:
+    assert LOCKED[name] == version, f"uv.lock has another {name}: look at docs/dependencies.md again"
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_left_out_is_not_there(name: str) -> None:
+    assert name not in LOCKED
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version(name)
+
+
+def test_the_tables_are_read() -> None:
+    assert len(WEAK) >= 10
+    assert {"skops", "huggingface-hub", "keras"} <= set(LEFT_OUT)
+
+
+def test_what_is_not_imported_is_not_imported() -> None:
+    """In a server that answers, and in Rasa's own training."""
+    code = (
+        "import warnings; warnings.filterwarnings('ignore')\n"
+        "import sys\nimport bot.server, rasa.model_training, rasa.engine.recipes.default_components\n"
+        "from bot.channels.telegram.channel import TelegramChannel\n"
+        "print(*[name for name in ('pydantic', 'skops', 'sentry_sdk', 'huggingface_hub') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == []

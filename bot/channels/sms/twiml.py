@@ -14,6 +14,8 @@ MOST = 1600
 """UTF-16 units of one message; a longer one is not sent at all (https://www.twilio.com/docs/api/errors/21617)."""
 ROOM_FOR_COUNT = 12
 """What "(1/3)" under a part may take."""
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Signs that XML 1.0 has no way to write (https://www.w3.org/TR/xml/#charsets): one of them, and Twilio refuses the whole answer."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 _WORD = re.compile(r"\s+")
 
@@ -85,6 +87,6 @@ def response(text: str, status_address: str = "") -> str:
         status_address: where Twilio is to tell what became of it.
     """
     made = MessagingResponse()
-    for part in parts(text):
+    for part in parts(_NO_XML.sub("", text)):
         made.message(part, status_callback=status_address or None)
     return made.to_xml()
