@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,37 +171,48 @@ async def others(say: Say, name: str, seconds: float) -> list[Got]:
     return await asyncio.gather(*(one(number) for number in range(int(seconds / EVERY))))
 
 
-@contextlib.asynccontextmanager
-async def flooding(say: Say, name: str, messages: int, text: str, after: float) -> AsyncIterator[asyncio.Task[Any]]:
-    """One sender who sends all of it at once, a moment after the others have begun."""
+async def pour(say: Say, name: str, messages: int, text: str, connections: int = CONNECTIONS) -> Counter[str]:
+    """One sender who sends all of it at once; what came back."""
     # Who floods has a session already.
     await say(name, 0, "hello")
-    free = asyncio.Semaphore(CONNECTIONS)
+    free = asyncio.Semaphore(connections)
 
     async def one(number: int) -> Got:
         async with free:
             return await say(name, number, text)
 
-    async def flood() -> Counter[str]:
-        await asyncio.sleep(after)
-        got = await asyncio.gather(*(one(number) for number in range(1, messages + 1)))
-        return Counter(one.result for one in got)
-
-    task = asyncio.create_task(flood())
-    yield task
-    await task
+    got = await asyncio.gather(*(one(number) for number in range(1, messages + 1)))
+    return Counter(one.result for one in got)
 
 
-async def flood(say: Say, messages: int, text: str, seconds: float, name: str) -> tuple[Waits, Waits, Counter[str]]:
+async def pour_beside(port: int, name: str, messages: int, text: str) -> Counter[str]:
+    """The same over HTTP from a process of its own: in this one, sending would slow the others' clock down, not the server."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "ignore", __file__, "--pour", str(port), name, str(messages), text),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    return Counter(json.loads(told))
+
+
+async def flood(
+    say: Say, flooded: Awaitable[Counter[str]], seconds: float, name: str
+) -> tuple[Waits, Waits, Counter[str]]:
     """The others without and with the flood, and what the flood got.
+
+    Args:
+        flooded: begins when it is waited for, a moment after the others.
 
     Raises:
         AssertionError: when one of the others was not answered.
     """
+
+    async def later() -> Counter[str]:
+        await asyncio.sleep(seconds / 10)
+        return await flooded
+
     quiet = await others(say, f"{name}q", seconds)
-    async with flooding(say, f"{name}f", messages, text, seconds / 10) as task:
-        loud = await others(say, f"{name}l", seconds)
-        got = await task
+    loud, got = await asyncio.gather(others(say, f"{name}l", seconds), later())
     for one in (*quiet, *loud):
         assert one.result == "answered", one
     return Waits.of([one.seconds for one in quiet]), Waits.of([one.seconds for one in loud]), got
@@ -270,10 +281,11 @@ def _assistant(kind: Any) -> Any:
     return _loaded[0]
 
 
-def report_flood(label: str, say: Say, messages: int, text: str, seconds: float) -> float:
+def report_flood(label: str, say: Say, messages: int, text: str, seconds: float, port: int = 0) -> float:
     """Measure and print; the ratio of the two p95."""
     name = f"flood-{time.monotonic_ns()}-"
-    quiet, loud, got = asyncio.run(flood(say, messages, text, seconds, name))
+    poured = pour_beside(port, f"{name}f", messages, text) if port else pour(say, f"{name}f", messages, text, messages)
+    quiet, loud, got = asyncio.run(flood(say, poured, seconds, name))
     ratio = loud.p95 / quiet.p95
     print(
         f"{label}\n  without  {quiet}\n  with     {loud}   p95 x {ratio:.2f}\n  the flood got {dict(got)}", flush=True
@@ -298,7 +310,14 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=2000)
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument(
+        "--pour", nargs=4, metavar=("PORT", "SENDER", "MESSAGES", "TEXT"), help="only the flood, for pour_beside"
+    )
     asked = parser.parse_args()
+    if asked.pour:
+        port, name, messages, text = asked.pour
+        print(json.dumps(asyncio.run(pour(by_http(int(port)), name, int(messages), text))))
+        return
     os.environ.setdefault("RASA_TELEMETRY_ENABLED", "false")
     import logging
     import warnings
@@ -322,7 +341,7 @@ def main() -> None:
         print(f"Durable commits take {speeds['durable'] / speeds['not durable']:.2f} times as long.", flush=True)
         with server(folder / "served") as port:
             say = by_http(port)
-            report_flood("Flood, HTTP, short messages", say, asked.messages, SHORT, asked.seconds)
+            report_flood("Flood, HTTP, short messages", say, asked.messages, SHORT, asked.seconds, port)
             report_rush("Rush, HTTP", say, asked.conversations, waiting=True)
 
 

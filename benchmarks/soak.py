@@ -14,6 +14,7 @@ import asyncio
 import datetime as dt
 import gc
 import os
+import random
 import sys
 import tempfile
 import time
@@ -40,7 +41,8 @@ TEXTS = (
     "he is shooting at us right now",
     "thanks",
 )
-"""What is said, by turns: answers, questions, places, an abuser, a deletion, what nobody understands, danger."""
+"""What is said, by turns with messages of the training data: answers, questions, places, an abuser, a deletion, what nobody understands,
+danger. The others fill what grows with new words: each is said once before the first comes again."""
 ONE_IN = 10
 """So many messages of a sender before the next one comes."""
 POINTS = 20
@@ -96,9 +98,12 @@ async def soak(
         told: each point, when it is taken.
     """
     from actions import clock
+    from bot.check import _training
     from bot.desk import Message
     from bot.privacy.limits import SENDER, Limiter
 
+    written = [text for *_, text in _training()]
+    random.Random(0).shuffle(written)  # noqa: S311 - the same order every time
     # Its hour is an hour of the soak's clock too.
     desk.limiter = Limiter(SENDER, lambda: clock.now().timestamp())
     points: list[Point] = []
@@ -111,7 +116,9 @@ async def soak(
             points.append(look(number, folder))
             told(points[-1])
         with clock.fixed(START + number * step):
-            text = TEXTS[number % len(TEXTS)].format(number=number)
+            text = written[number // 2 % len(written)]
+            if number % 2:
+                text = TEXTS[number // 2 % len(TEXTS)].format(number=number)
             channel = ("sms", "web", "telegram", "whatsapp")[number // ONE_IN % 4]
             answer = await desk.answer(Message(channel, f"soak-{number // ONE_IN}", text, str(number)))
             assert answer.replies, (number, answer)

@@ -25,11 +25,11 @@ from bot.nlu import keywords as keywords_module
 from bot.nlu import language as languages
 from bot.nlu import safety
 from bot.nlu.text import ends
-from bot.privacy.limits import SENDER, Limit, Limiter
+from bot.privacy.limits import SENDER, Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record
 from bot.privacy.store import Counted, Store, StoreError
-from bot.queues import Busy, Queues, Room
+from bot.queues import Busy, Line, Queues, Room
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,11 +38,9 @@ ALLOWED_WHEN_STOPPED = frozenset({"start", "menu"})
 
 ERASING = frozenset({"delete_data", "opt_out"})
 SHORT_WORDS = 40
-"""Characters of a message that can be STOP or START: it is heard in a flood too."""
+"""Characters of a message that can be STOP or START."""
 FLOOD_SECONDS = 60
 """Until a flood is forgotten."""
-REFUSED = Limit(300, 60.0)
-"""So many messages that a channel refuses are read for danger, of all networks together; the text of the others names 911."""
 BUSY_SECONDS = 5
 """A conversation's queue is usually empty again after so long."""
 
@@ -135,7 +133,7 @@ class Desk:
         self.limiter = limiter or Limiter(SENDER)
         self.queues = Queues()
         self._room = Room()
-        self._refusals = Limiter((REFUSED,))
+        self._line = Line()
         self.counting = counting
         self.repeats = repeats
         self._keywords = keywords_module.load()
@@ -157,25 +155,29 @@ class Desk:
         """The replies to one message. Never raises."""
         # Both ends of it, here already: nothing behind looks at more, and no length of a text may hold up the others.
         message = replace(message, text=ends(message.text))
-        if self._floods(message):
-            return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
+        floods = self._floods(message)
+        if floods:
+            await self._line.stand()
         danger = self._screened(message)
         try:
+            if floods and not danger and not self._is_stop_or_start(message):
+                return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
             return await self._answer(message, danger)
         except Exception as error:
             incident(error, "at the desk")
             return self._failed(message, danger)
 
     def _floods(self, message: Message) -> bool:
-        """Whether so many messages come from this sender that they are not even read. STOP and START are."""
+        """Whether so many messages come from this sender that only danger, STOP and START are looked for."""
         try:
-            if not self.repeats or not self.limiter.floods(self.pseudonyms.of(message.channel, message.sender)):
-                return False
-            word = self._word(message) if len(message.text) <= SHORT_WORDS else None
-            return not (message.carrier_word or (word and word[0] in ("stop", "start")))
+            return self.repeats and self.limiter.floods(self.pseudonyms.of(message.channel, message.sender))
         except Exception as error:
             incident(error, "while counting what arrives")
             return False
+
+    def _is_stop_or_start(self, message: Message) -> bool:
+        word = self._word(message) if len(message.text) <= SHORT_WORDS else None
+        return bool(message.carrier_word or (word and word[0] in ("stop", "start")))
 
     @staticmethod
     def _screened(message: Message) -> str | None:
@@ -186,7 +188,7 @@ class Desk:
             incident(error, "in the safety screen")
             return None
 
-    def refused(self, message: Message, wait: int) -> Answer:
+    async def refused(self, message: Message, wait: int) -> Answer:
         """The answer to a message that its channel may not hand in, its network having sent too many: danger first, all the same.
 
         It takes no engine, store or queue. Never raises.
@@ -194,11 +196,8 @@ class Desk:
         Args:
             wait: seconds until another try is worth while.
         """
-        if not self._refusals.passes(""):
-            language = message.language or message.hint
-            made = notice("phrase/slow_down", language if language in languages.LANGUAGES else "en")
-            return replace(self._shaped(message, [made], Result.LIMITED), wait=wait)
         message = replace(message, text=ends(message.text))
+        await self._line.stand()
         danger = self._screened(message)
         try:
             language = self._language(message, None)

@@ -13,6 +13,10 @@ from contextlib import asynccontextmanager
 MOST_WAITING = 5
 AT_ONCE = 8
 """So many turns are worked on at a time. The engine has one thread: of 2,000 that are all begun together each is ready only when all are."""
+LINE_SECONDS = 0.005
+"""Between two of a line: 200 a second at most. Read at once, a hundred of a flood held everybody else up for .2 s (benchmarks/flood.py)."""
+MOST_IN_LINE = 2000
+"""Ten seconds of waiting; Twilio gives up after 15 (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 
 class Busy(RuntimeError):
@@ -56,6 +60,11 @@ class Room:
         self._free = places
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """So many wait for a place."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Wait for a place, and have it."""
@@ -83,3 +92,16 @@ class Room:
                 coming.set_result(None)
                 return
         self._free += 1
+
+
+class Line:
+    """Where those wait who send too much: one after the other, with a pause between, in which everybody else is answered."""
+
+    def __init__(self) -> None:
+        self._room = Room(1)
+
+    async def stand(self) -> None:
+        """Wait for one's turn; where very many wait already there is none to wait for."""
+        if self._room.waiting < MOST_IN_LINE:
+            async with self._room.place():
+                await asyncio.sleep(LINE_SECONDS)

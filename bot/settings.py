@@ -71,8 +71,8 @@ class Settings:
     """OUTREACH_HOST: the address to listen on."""
     secret: str = field(default="", repr=False)
     """OUTREACH_SECRET: lasting keys come from it; at least 32 characters."""
-    keys: Path | None = None
-    """OUTREACH_KEYS: a folder on a tmpfs for the daily keys; /dev/shm when left out."""
+    keys: str | None = None
+    """OUTREACH_KEYS: a folder on a tmpfs, or the address of a Redis, for the daily keys; /dev/shm when left out."""
     public_url: str = ""
     """PUBLIC_URL: how the world reaches this server, https, without a path at its end."""
     twilio: Twilio | None = None
@@ -205,7 +205,6 @@ def settings() -> Settings:
     if os.environ.get("OUTREACH_ORGANISATION") and not file.exists():
         raise SettingError(f"OUTREACH_ORGANISATION is {str(file)!r}, but there is no such file")
     public_url, secret = _public_url(), _secret()
-    keys = _text("OUTREACH_KEYS")
     own = Settings(
         data=Path(os.environ.get("OUTREACH_DATA") or ROOT / "var"),
         retention_hours=_whole_number("RETENTION_HOURS", 24, 1, 168),
@@ -214,7 +213,7 @@ def settings() -> Settings:
         sensitive_minutes=_whole_number("SENSITIVE_MINUTES", 10, 1, 24 * 60),
         host=_text("OUTREACH_HOST", "127.0.0.1"),
         secret=secret,
-        keys=Path(keys) if keys else None,
+        keys=_text("OUTREACH_KEYS") or None,
         public_url=public_url,
         twilio=_twilio(public_url, secret),
         telegram=_telegram(public_url),

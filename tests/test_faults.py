@@ -15,15 +15,19 @@ import contextlib
 import datetime as dt
 import errno
 import hashlib
+import http.client
 import json
 import logging
+import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +48,8 @@ from bot.privacy.store_redis import RedisStore
 from bot.settings import Settings, settings
 from bot.train import ModelError
 from bot.words import LOCALES, Words
-from tests.conftest import NOW, free_port, outreach
+from tests.channels.running import request
+from tests.conftest import NOW, ROOT, free_port, outreach
 
 OWN = Settings(data=Path("var"), retention_hours=24)
 SENDER = "+13055550142"
@@ -442,6 +447,91 @@ def test_a_server_that_dies_under_load_leaves_its_messages_to_the_others(
     counted = two.store.counts().topics
     assert counted[("2026-11", "en", "sms", "arrest_detainer")] == 2 * len(senders), "each message once"
     two.close()
+
+
+class Server:
+    """`outreach run` of its own, that can be killed."""
+
+    def __init__(self, data: Path, environment: dict[str, str]):
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "outreach"), "run", "--port", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, "OUTREACH_DATA": str(data), **environment},
+        )
+
+    def wait(self) -> None:
+        """Until it is ready."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if request(f"{self.address}/ready")[0] == 200:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("the server did not start")
+
+    def say(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to a message of the chat's page; None where the page would try again."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            code, answer, _ = request(f"{self.address}/chat/v1/messages", body)
+            if code == 200:
+                return json.loads(answer)
+        return None
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+
+def test_one_of_two_servers_is_killed_under_load(redis: Redis, tmp_path: Path) -> None:
+    """On one Redis, which also has the keys of the day. Whoever gets no answer asks the other one, under the same id, as the page does."""
+    environment = {"REDIS_URL": redis.url, "OUTREACH_KEYS": redis.url}
+    servers = [Server(tmp_path / name, environment) for name in ("first", "second")]
+    asked = ("can the jail hold me for ice if i am arrested", "more", "what else")
+    answers: list[tuple[int, int, int, dict[str, Any]]] = []
+
+    def talk(number: int) -> None:
+        session = None
+        for turn, text in enumerate(asked):
+            body = {"v": 1, "session": session, "id": f"{number:032x}-{turn}", "lang": None, "hint": "en"}
+            for attempt in range(60):
+                which = (number + attempt) % 2
+                answer = servers[which].say({**body, "text": text, "button": None})
+                if answer:
+                    session = answer["session"]
+                    answers.append((number, turn, which, answer))
+                    break
+                time.sleep(0.5)
+
+    try:
+        for server in servers:
+            server.wait()
+        with ThreadPoolExecutor(12) as pool:
+            talks = [pool.submit(talk, number) for number in range(36)]
+            while len(answers) < 30:
+                time.sleep(0.005)
+            servers[0].kill()
+            killed_at = len(answers)
+            for one in talks:
+                one.result(timeout=90)
+    finally:
+        for server in servers:
+            server.kill()
+    assert killed_at < 60, "it was killed in the middle"
+    said = {(number, turn): answer["messages"] for number, turn, _, answer in answers}
+    assert len(answers) == len(said) == 3 * 36, "everybody is answered, each message once"
+    moved = 0
+    for number in range(36):
+        first, more, _ = (said[number, turn] for turn in range(3))
+        assert [first[0]["topic"], more[0]["topic"]] == ["arrest_detainer", "arrest_detainer"]
+        assert more[0]["text"] != first[0]["text"], "the rest comes after the beginning"
+        own = sorted((turn, which) for n, turn, which, _ in answers if n == number)
+        moved += own[0][1] == 0 and own[-1][1] == 1
+    assert moved, "conversations of the killed server go on with the other"
 
 
 # --- the clock --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from benchmarks import soak as soaks
 from bot.desk import Message, Result
 from bot.privacy import limits
 from bot.privacy.keys import MemoryKeys, subkey
-from bot.privacy.limits import SENDER, Limit, Limiter
+from bot.privacy.limits import SENDER, Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import MemoryStore
 from bot.privacy.store_file import FileStore
@@ -53,7 +53,8 @@ def test_a_flood_does_not_slow_the_others(assistant: Any, tmp_path: Path) -> Non
     say = floods.by_desk(desk)
 
     def measure(number: int) -> float:
-        quiet, loud, got = asyncio.run(floods.flood(say, 1000, floods.SHORT, 4.0, f"desk-{number}-"))
+        poured = floods.pour(say, f"desk-{number}-f", 1000, floods.SHORT, 1000)
+        quiet, loud, got = asyncio.run(floods.flood(say, poured, 4.0, f"desk-{number}-"))
         assert got["limited"] > 900, got
         return loud.p95 / quiet.p95
 
@@ -63,46 +64,34 @@ def test_a_flood_does_not_slow_the_others(assistant: Any, tmp_path: Path) -> Non
 
 
 def test_a_flood_over_http_does_not_slow_the_others(served: tuple[str, Path]) -> None:
-    say = floods.by_http(urlsplit(served[0]).port or 0)
+    port = urlsplit(served[0]).port or 0
+    say = floods.by_http(port)
 
     def measure(number: int) -> float:
-        # 250 in 4 seconds are as many as 1,000 in 16: each takes a connection of its own, and the sending machine is this one.
-        quiet, loud, got = asyncio.run(floods.flood(say, 250, floods.SHORT, 4.0, f"http-{number}-"))
-        assert got["rate"] > 200, got
+        poured = floods.pour_beside(port, f"http-{number}-f", 1000, floods.SHORT)
+        quiet, loud, got = asyncio.run(floods.flood(say, poured, 6.0, f"http-{number}-"))
+        assert got["rate"] > 900, got
         return loud.p95 / quiet.p95
 
     ratios = best_ratio(measure)
     assert min(ratios) <= AT_MOST, ratios
 
 
-def test_what_is_heard_in_a_flood(assistant: Any) -> None:
+def test_a_flood_is_read_to_its_end(assistant: Any) -> None:
+    """Reading for danger is quick enough for all of it (bot/nlu/safety.py); one answer a minute says so beyond the limit."""
     now = [0.0]
     desk = a_desk(assistant, MemoryStore(OWN), limiter=Limiter(SENDER, lambda: now[0]))
 
     def say(text: str, **more: Any) -> Any:
         return asyncio.run(desk.answer(Message("sms", "+13055550142", text, **more)))
 
-    results = [say("hello hello").result for _ in range(30)]
-    assert results == [Result.ANSWERED] * 15 + [Result.LIMITED] * 15
-    assert say("he is shooting at us right now").replies == [], "the 31st in a minute is not read"
-    assert desk.refused(Message("web", "x", "he is shooting at us right now"), 60).replies[0].topic == "emergency"
-    assert [reply.topic for reply in say("SISPANN").replies] == ["opt_out"], "but STOP is heard"
-    assert say("start", carrier_word="start").replies[0].topic == "opt_out", "and START"
-    now[0] = 61.0
+    results = [say("hello hello").result for _ in range(300)]
+    assert results == [Result.ANSWERED] * 15 + [Result.LIMITED] * 285
     assert say("he is shooting at us right now").replies[0].topic == "emergency"
-
-
-def test_what_many_networks_send_together_is_read_up_to_a_bound(
-    assistant: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.desk.REFUSED", Limit(3, 60.0))
-    desk = a_desk(assistant, MemoryStore(OWN))
-    cry = Message("web", "x", "li gen yon zam li pral touye m kounye a", language="ht")
-    kinds = [desk.refused(cry, 60).replies[0].kind for _ in range(4)]
-    assert kinds == ["emergency"] * 3 + ["notice"]
-    unread = desk.refused(cry, 60)
-    assert (unread.replies[0].language, unread.wait) == ("ht", 60)
-    assert "911" in unread.replies[0].text
+    assert say("li gen yon zam li pral touye m kounye a").replies == [], "danger has just been answered"
+    now[0] = 61.0
+    assert say("li gen yon zam li pral touye m kounye a").replies[0].topic == "emergency"
+    assert [reply.topic for reply in say("SISPANN").replies] == ["opt_out"], "STOP is heard"
 
 
 def test_names_are_counted_for_as_long_as_a_limit_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -887,6 +887,7 @@ def test_no_setting_names_another_model() -> None:
     """No variable and no option says where the model comes from."""
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "bot").rglob("*.py"))
     assert "model_server" not in code
-    assert re.findall(r"Agent\.load\(\s*(\S+)", code) == ["model_path(),"]
+    assert re.findall(r"Agent\.load\(\s*(\S+)", code) == ["path,"]
+    assert re.findall(r"^ +path = (.+)\n +try:\n +agent = Agent\.load", code, re.MULTILINE) == ["model_path()"]
     documented = (ROOT / "docs" / "operators.md").read_text("utf-8")
     assert not re.search(r"^\| [A-Z_]*MODEL[A-Z_]* \|", documented, re.MULTILINE)

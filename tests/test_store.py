@@ -8,6 +8,7 @@ import os
 import random
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from actions import clock
 from bot.privacy.keys import MemoryKeys, TmpfsKeys, day_keys, on_tmpfs, subkey
+from bot.privacy.keys_redis import RedisKeys
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record, rounded
 from bot.privacy.store import Counted, MemoryStore, Store, StoreError
@@ -380,6 +383,68 @@ def test_keys_on_a_tmpfs_survive_a_killed_process_and_end_after_a_day(tmp_path: 
     assert first.hex() not in path.read_text()
 
 
+def test_servers_of_one_machine_have_the_same_keys(tmp_path: Path) -> None:
+    """Started before there was a key, at the same moment: in processes of their own."""
+    code = (
+        "import sys, time, pathlib\nfrom actions import clock\nfrom bot.privacy.keys import TmpfsKeys\n"
+        f"keys = TmpfsKeys(pathlib.Path({str(tmp_path / 'keys.json')!r}))\n"
+        "print('ready', flush=True)\nsys.stdin.readline()\nprint(keys.key(clock.now().date()).hex())\n"
+    )
+    servers = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for server in servers:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+    for server in servers:
+        assert server.stdin is not None
+        server.stdin.write("go\n")
+        server.stdin.flush()
+    assert len({server.communicate(timeout=30)[0] for server in servers}) == 1
+
+
+def test_servers_of_several_machines_have_the_same_keys_in_redis(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    one, two = RedisKeys(redis_url), RedisKeys(redis_url)
+    today, tomorrow = NOW.date(), NOW.date() + dt.timedelta(days=1)
+    first = one.key(today)
+    assert two.key(today) == first
+    assert two.known(today - dt.timedelta(days=1)) is None
+    assert 86_400 < client.ttl(f"outreach:k:{today}") <= 2 * 86_400, "Redis itself forgets it when the next day is over"
+    with clock.fixed(NOW + dt.timedelta(days=1)):
+        assert two.key(tomorrow) != first
+        assert one.known(today) == first
+        assert RedisKeys(redis_url).known(today) == first
+    with clock.fixed(NOW + dt.timedelta(days=2)):
+        assert one.known(today) is None
+    for keys in (one, two):
+        keys.close()
+
+
+def test_keys_of_this_process_help_while_redis_is_away(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis.Redis.from_url(redis_url).flushall()
+    keys, other = RedisKeys(redis_url), RedisKeys(redis_url)
+    ask = keys._connection.ask
+    monkeypatch.setattr(keys._connection, "ask", lambda call: (_ for _ in ()).throw(StoreError("gone")))
+    own = keys.key(NOW.date())
+    assert keys.key(NOW.date()) == own, "conversations go on meanwhile"
+    monkeypatch.setattr(keys._connection, "ask", ask)
+    assert keys.key(NOW.date()) == other.key(NOW.date()) != own
+
+
+def test_keys_are_not_kept_in_a_redis_that_writes_to_a_disk(redis_url: str, tmp_path: Path) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.config_set("save", "60 1")
+    try:
+        with pytest.raises(StoreError, match="OUTREACH_KEYS names a Redis that writes to a disk"):
+            day_keys(tmp_path, redis_url)
+    finally:
+        client.config_set("save", "")
+    assert isinstance(day_keys(tmp_path, redis_url), RedisKeys)
+
+
 def test_keys_never_go_to_a_disk(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text("/dev/vda / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n/dev/vdb /dev/shm/disk ext4 rw 0 0\n")
@@ -389,7 +454,7 @@ def test_keys_never_go_to_a_disk(tmp_path: Path) -> None:
     assert not on_tmpfs(Path("/home"), str(tmp_path / "nowhere"))
     if not on_tmpfs(tmp_path):
         with pytest.raises(SettingError, match="OUTREACH_KEYS"):
-            day_keys(tmp_path, tmp_path)
+            day_keys(tmp_path, str(tmp_path))
 
 
 def test_opt_out_names_link_to_no_conversation() -> None:
@@ -573,8 +638,6 @@ def test_a_killed_server_s_conversation_goes_on(tmp_path: Path) -> None:
         "store.commit(names.of('sms', '+13055550100'), Record(language='ht'), names.message('sms', 'SM1')[:1], [])\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-c", child], capture_output=True, timeout=60, env={**os.environ})
     assert done.returncode == -9, done.stderr
     clock.fix(None)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -72,9 +74,13 @@ class MemoryKeys:
         self._drop_old()
         return self._keys.get(day)
 
+    def keep(self, day: dt.date, key: bytes) -> None:
+        """A key that was made elsewhere."""
+        self._keys[day] = key
+
 
 class TmpfsKeys(MemoryKeys):
-    """Daily keys in one file on a tmpfs, readable by this user only."""
+    """Daily keys in one file on a tmpfs, readable by this user only; several servers on one machine have the same ones."""
 
     def __init__(self, path: Path):
         super().__init__()
@@ -84,23 +90,34 @@ class TmpfsKeys(MemoryKeys):
     def _read(self) -> None:
         try:
             stored = json.loads(self.path.read_text("utf-8"))
-            self._keys = {dt.date.fromisoformat(day): bytes.fromhex(key) for day, key in stored.items()}
-        except FileNotFoundError:
-            return
+            self._keys |= {dt.date.fromisoformat(day): bytes.fromhex(key) for day, key in stored.items()}
         except (OSError, ValueError, AttributeError):
             # Unreadable keys are no keys: conversations begin anew, nobody is found under a wrong name.
-            self._keys = {}
+            return
         self._drop_old()
 
     def key(self, day: dt.date) -> bytes:
         """The key of a day; made and written on its first use."""
-        before = set(self._keys)
-        made = super().key(day)
-        if set(self._keys) != before:
-            # A tmpfs that is full or gone costs nobody an answer: the keys then live in this process alone.
+        self._drop_old()
+        if day not in self._keys:
+            with self._alone():
+                self._read()  # another server may have made it
+                if day not in self._keys:
+                    super().key(day)
+                    # A tmpfs that is full or gone costs nobody an answer: the keys then live in this process alone.
+                    with contextlib.suppress(OSError):
+                        self._write()
+        return super().key(day)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other server of this machine makes a key meanwhile."""
+        with contextlib.ExitStack() as held:
             with contextlib.suppress(OSError):
-                self._write()
-        return made
+                lock = os.open(self.path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+                held.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _write(self) -> None:
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
@@ -126,16 +143,22 @@ def on_tmpfs(folder: Path, mounts: str = "/proc/mounts") -> bool:
     return bool(inside) and max(inside)[1] in ("tmpfs", "ramfs")
 
 
-def day_keys(data: Path, folder: Path | None = None) -> DayKeys:
+def day_keys(data: Path, where: str | None = None) -> DayKeys:
     """The daily keys of the service whose data lie in `data`.
 
     Args:
         data: OUTREACH_DATA; two services on one machine have keys of their own.
-        folder: OUTREACH_KEYS, a folder on a tmpfs; /dev/shm where it is one.
+        where: OUTREACH_KEYS, a folder on a tmpfs or the address of a Redis; /dev/shm where it is one.
 
     Raises:
-        SettingError: when `folder` is named and is not on a tmpfs: the keys would lie on a disk.
+        SettingError: when a folder is named and is not on a tmpfs: the keys would lie on a disk.
+        StoreError: when a Redis is named and does not answer, or writes to a disk.
     """
+    if where and "://" in where:
+        from bot.privacy.keys_redis import RedisKeys
+
+        return RedisKeys(where)
+    folder = Path(where) if where else None
     if folder is not None and not on_tmpfs(folder):
         raise SettingError(
             f"OUTREACH_KEYS is {str(folder)!r}, which is not on a tmpfs: keys on a disk can be carried away; "

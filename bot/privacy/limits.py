@@ -24,8 +24,7 @@ SENDER = (Limit(15, 60.0), Limit(120, 3600.0))
 NETWORK = (Limit(120, 60.0), Limit(1500, 3600.0))
 """The website only: a library or shelter with one address must get through, a script must not."""
 FLOOD = 2
-"""Beyond so many times the first limit nothing is read any more, not even for danger: reading takes time from everybody else, and nobody
-writes 30 messages in a minute."""
+"""Beyond so many times the first limit a message is read for danger, STOP and START, and nothing is looked up for it any more."""
 URGENT_EVERY = 60.0
 """Beyond the limit danger is still answered, at most once in so many seconds."""
 
@@ -42,7 +41,7 @@ class Limiter:
         self._arrived: OrderedDict[str, deque[float]] = OrderedDict()
 
     def floods(self, name: str) -> bool:
-        """Count one arrival; whether there are so many that they are not read. What is not read is not counted."""
+        """Count one arrival; whether there are so many that nothing is looked up for this one. Such a one is not counted."""
         if not self.limits:
             return False
         now, first = self._now(), self.limits[0]

@@ -12,25 +12,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
-
-import redis
+from typing import Any
 
 from actions import clock
 from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
+from bot.privacy.redis_connection import RedisConnection
 from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
-TIMEOUT_SECONDS = 2
-REST_SECONDS = 2.0
-"""A Redis that has not answered is asked nothing for so long: each message would else wait for several of its silences, behind all others."""
 LEASE_MS = 15_000
 """A turn takes at most 10 s (bot/assistant.py); a server that dies keeps others waiting no longer than this."""
-T = TypeVar("T")
 
 
 def _seconds_until(moment: dt.datetime) -> int:
@@ -49,32 +43,9 @@ class RedisStore:
         """
         self.url = url
         self.settings = settings
-        self._rests_until = 0.0
-        try:
-            self._redis = redis.Redis.from_url(
-                url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, decode_responses=True
-            )
-        except ValueError:
-            raise StoreError("REDIS_URL is no address; write for example redis://127.0.0.1:6379/0") from None
-        self._ask(self._redis.ping)
-        kept = self._ask(lambda: {**self._redis.config_get("save"), **self._redis.config_get("appendonly")})
-        if kept.get("save") or kept.get("appendonly") == "yes":
-            raise StoreError(
-                "REDIS_URL names a Redis that writes to a disk; start it with --save '' --appendonly no, so that it cannot be carried away"
-            )
+        connection = RedisConnection(url, "REDIS_URL")
+        self._ask, self._redis = connection.ask, connection.redis
         # Opt-outs must outlive a restart of Redis: docs/runbook.md says how they are exported.
-
-    def _ask(self, call: Callable[[], T]) -> T:
-        """Every fault as a StoreError."""
-        if time.monotonic() < self._rests_until:
-            raise StoreError("Redis: it has not answered just now, and is asked again in a moment")
-        try:
-            return call()
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-            self._rests_until = time.monotonic() + REST_SECONDS
-            raise StoreError(f"Redis: {type(error).__name__}; is it running, is REDIS_URL right?") from None
-        except redis.exceptions.RedisError as error:
-            raise StoreError(f"Redis: {type(error).__name__}; is it running, is REDIS_URL right?") from None
 
     @staticmethod
     def _key(kind: str, name: str = "") -> str:

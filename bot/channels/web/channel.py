@@ -169,7 +169,7 @@ class WebChannel(InputChannel):
         message = Message("web", token, said.text, f"{token}/{said.id}", said.button, said.chosen, said.hint)
         name = hmac.new(self._key, network.encode(), hashlib.sha256).hexdigest()
         if self.desk.repeats and not self._limiter.passes(name):
-            return self.desk.refused(message, self._limiter.wait(name)), token
+            return await self.desk.refused(message, self._limiter.wait(name)), token
         answer = await self.desk.answer(message)
         if self.sessions.has_ended(token):
             # The page was left while this was being answered.
