@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--against", type=Path, help="compare with outcomes (file or folder); exit 1 when worse")
     evaluate.add_argument("--record", type=Path, metavar="FOLDER", help="make this run the one that others must match")
     evaluate.add_argument("--card", type=Path, help="put the numbers into the model card")
-    commands.add_parser("purge", help="remove every conversation now, in a running server too")
+    commands.add_parser("purge", help="remove every conversation and the keys of the day now, in a running server too")
     report = commands.add_parser("report", help="the organisation's numbers")
     report.add_argument("--month", type=_month, help="like 2026-11; everything when left out")
     report.add_argument("--csv", action="store_true")
@@ -232,9 +232,14 @@ def check(options: argparse.Namespace) -> int:
     """`outreach check [--release]`."""
     from actions import clock
     from bot import check as checking
+    from bot import remarks
+    from bot.settings import settings
 
     if options.at:
         clock.fix(options.at)
+    # First: it takes no time, and may say why a server does not start.
+    for line in remarks.of_this_machine(settings()):
+        print(line)
     return checking.run(release=options.release)
 
 
@@ -357,9 +362,14 @@ def run(options: argparse.Namespace) -> int:
 def purge(options: argparse.Namespace) -> int:
     """`outreach purge`."""
     from bot import numbers
+    from bot.privacy.keys import forget_day_keys
     from bot.settings import settings
 
-    store = numbers.beside_the_server(settings())
+    own = settings()
+    # First: without them nobody can go from a number to what is kept, even if that cannot be removed just now.
+    if forget_day_keys(own.data, own.keys):
+        print("The keys of the day are removed.")
+    store = numbers.beside_the_server(own)
     gone = store.purge()
     store.close()
     print(

@@ -106,6 +106,15 @@ class Answer:
     """Seconds until another try is worth while, after LIMITED and BUSY."""
 
 
+@dataclass(frozen=True)
+class _Unsaved:
+    """A STOP or START that the store has not taken yet."""
+
+    out: bool
+    before: Sequence[str]
+    """Names under former secrets."""
+
+
 class Desk:
     """Answers messages of all channels."""
 
@@ -143,7 +152,7 @@ class Desk:
             for text_id in ("emergency/short", "crisis/short", "phrase/failure")
             for code in languages.LANGUAGES
         }
-        self._unsaved: dict[str, bool] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
         # One thread: a store's calls keep their order, and a slow disk does not hold up other conversations' thinking.
         self._thread = (
             ThreadPoolExecutor(1, "store") if getattr(store, "path", None) or getattr(store, "url", None) else None
@@ -218,10 +227,10 @@ class Desk:
             message = await self._start_again(message, names)
         word = self._word(message) if stopping and danger is None else None
         if stopping:
-            stop_name = self.pseudonyms.opt_out(message.channel, message.sender)
+            stop_names = self.pseudonyms.opt_out_names(message.channel, message.sender)
             if word and word[0] in ("stop", "start"):
-                return await self._stop_or_start(message, key, names, stop_name, word)
-            if stop_name and await self._is_stopped(stop_name):
+                return await self._stop_or_start(message, key, names, stop_names, word)
+            if await self._is_stopped(stop_names):
                 if danger:
                     return self._shaped(message, [urgent(danger, self._language(message, None))], Result.STOPPED)
                 if not word or word[0] not in ALLOWED_WHEN_STOPPED:
@@ -330,7 +339,7 @@ class Desk:
 
     async def _start_again(self, message: Message, names: Sequence[str]) -> Message:
         """YES: the carrier's START from who had stopped, an answer like any other from who had not."""
-        name = self.pseudonyms.opt_out(message.channel, message.sender)
+        stop_names = self.pseudonyms.opt_out_names(message.channel, message.sender)
         try:
             plans = await self._do(self.store.handled, names) if names else None
         except StoreError as error:
@@ -338,12 +347,12 @@ class Desk:
             plans = None
         # A repeat of the YES that brought the messages back finds them back already.
         resumed = bool(plans and plans[0]["topic"] == "opt_out")
-        if resumed or (name and await self._is_stopped(name)):
+        if resumed or await self._is_stopped(stop_names):
             return replace(message, carrier_word="start")
         return replace(message, carrier_word=None, carrier_answered=False)
 
     async def _stop_or_start(
-        self, message: Message, key: str, names: Sequence[str], stop_name: str | None, word: tuple[str, str]
+        self, message: Message, key: str, names: Sequence[str], stop_names: Sequence[str], word: tuple[str, str]
     ) -> Answer:
         """STOP and START, whatever else is open: one confirmation from one side, then silence."""
         repeated = await self._repeated(message, names)
@@ -355,10 +364,10 @@ class Desk:
             record = await self._do(self.store.get, key)
         except StoreError as error:
             incident(error, "while looking up a conversation")
-        if stops and stop_name and await self._is_stopped(stop_name):
+        if stops and await self._is_stopped(stop_names):
             return Answer([], Result.STOPPED)
-        if stop_name:
-            await self._set_stopped(stop_name, stops)
+        if stop_names:
+            await self._set_stopped(stop_names, stops)
         language = (record.language if record else None) or word[1]
         text = "opt_out/short" if stops else "opt_out/resumed"
         plans = [plan("service", "opt_out", language, [[line(text)]])]
@@ -368,26 +377,29 @@ class Desk:
             return Answer([], Result.CARRIER)
         return self._shaped(message, plans, Result.ANSWERED, language)
 
-    async def _is_stopped(self, name: str) -> bool:
-        if name in self._unsaved:
-            return self._unsaved[name]
+    async def _is_stopped(self, names: Sequence[str]) -> bool:
+        """Whether an opt-out stands under any of a sender's names, today's first; there are none without OUTREACH_SECRET."""
+        if not names:
+            return False
+        if names[0] in self._unsaved:
+            return self._unsaved[names[0]].out
         try:
-            return await self._do(self.store.opted_out, name)
+            return await self._do(self.store.opted_out, names[0], names[1:])
         except StoreError as error:
             # Who wrote to us just now gets an answer: silence towards somebody in need is the worse mistake.
             incident(error, "while looking up an opt-out")
             return False
 
-    async def _set_stopped(self, name: str, out: bool) -> None:
+    async def _set_stopped(self, names: Sequence[str], out: bool) -> None:
         """Keep an opt-out; where the store cannot, this process does until it can."""
-        self._unsaved[name] = out
+        self._unsaved[names[0]] = _Unsaved(out, names[1:])
         await self.save_opt_outs()
 
     async def save_opt_outs(self) -> None:
         """Write the opt-outs that the store could not take before."""
-        for name, out in list(self._unsaved.items()):
+        for name, unsaved in list(self._unsaved.items()):
             try:
-                await self._do(self.store.set_opted_out, name, out)
+                await self._do(self.store.set_opted_out, name, unsaved.out, unsaved.before)
             except StoreError as error:
                 incident(error, "while keeping an opt-out; it is kept in memory and tried again")
                 return
@@ -421,24 +433,34 @@ class Desk:
 
     # --- channels that send by themselves ---------------------------------------------------------
 
-    async def is_delivered(self, channel: str, message_id: str) -> bool:
-        """Whether all replies to a message have gone out. Where the store cannot say: no; twice is better than never."""
+    async def is_delivered(self, channel: str, message_id: str, sender: str) -> bool:
+        """Whether all replies to a message have gone out. Where the store cannot say: no; twice is better than never.
+
+        A deletion takes with it what is known of the messages before it. A provider that brings all of them once more has them
+        answered anew; so the deletion that comes after them deletes again.
+        """
         if not self.repeats:
             return False
         try:
             names = self.pseudonyms.message(channel, f"{message_id}/delivered")
-            return await self._do(self.store.handled, names) is not None
+            if await self._do(self.store.handled, names) is None:
+                return False
+            plans = await self._do(self.store.handled, self.pseudonyms.message(channel, message_id))
         except StoreError as error:
             incident(error, "while looking for a repeat")
             return False
+        if any(made["topic"] in ERASING for made in plans or ()):
+            await self.end(channel, sender)
+        return True
 
-    async def keep_delivered(self, channel: str, message_id: str) -> None:
-        """Keep that all replies to a message have gone out: under a name of its own, which hangs on no conversation, as long as repeats."""
+    async def keep_delivered(self, channel: str, message_id: str, sender: str) -> None:
+        """Keep that all replies to a message have gone out: under a name of its own, as long as repeats, and no longer than the conversation."""
         if not self.repeats:
             return
         name = self.pseudonyms.message(channel, f"{message_id}/delivered")[0]
+        conversations = [self.pseudonyms.of(channel, sender), self.pseudonyms.before(channel, sender)]
         try:
-            await self._do(self.store.commit, name, None, [name])
+            await self._do(self.store.mark, name, [key for key in conversations if key])
         except StoreError as error:
             incident(error, "while keeping that a message went out")
 
@@ -463,7 +485,8 @@ class Desk:
             incident(error, "while counting a delivery")
 
     async def sweep(self) -> None:
-        """What is due every minute: expired conversations go, opt-outs that could not be written are tried again."""
+        """What is due every minute: expired conversations and keys go, opt-outs that could not be written are tried again."""
+        self.pseudonyms.sweep()
         await self.save_opt_outs()
         try:
             await self._do(self.store.sweep)

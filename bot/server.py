@@ -17,19 +17,19 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from actions.freshness import Withdrawals
-from bot import bounds
+from bot import bounds, remarks
 from bot.assistant import Assistant, Incoming, incident
 from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
 from bot.desk import Desk
 from bot.privacy import logs
-from bot.privacy.keys import day_keys, subkey
+from bot.privacy.keys import day_keys
 from bot.privacy.limits import Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import Store
 from bot.privacy.store_file import FileStore
 from bot.privacy.store_redis import RedisStore
-from bot.settings import LOCAL, SettingError, Settings, settings
+from bot.settings import LOCAL, SettingError, Settings, settings, shown
 
 READY_EVERY = 60
 SWEEP_EVERY = 60
@@ -164,6 +164,8 @@ def open_channels(desk: Desk, own: Settings) -> list[InputChannel]:
         sms = SmsChannel(desk, own.twilio, own.public_url)
         channels.append(sms)
         logs.say(f"SMS and WhatsApp are on: Twilio sends to {own.public_url}{sms.url_prefix()}")
+        if own.twilio.delete_after:
+            logs.say(f"Messages are deleted at Twilio {own.twilio.delete_after} minutes after their work is done.")
     if own.telegram is None:
         logs.say("Telegram is off: no key is set (TELEGRAM_TOKEN).")
     else:
@@ -208,10 +210,14 @@ def run(port: int, started: float) -> int:
     try:
         logs.private_temporary_folder(own.data)
     except OSError as error:
-        raise SettingError(f"OUTREACH_DATA is {str(own.data)!r}: {error.strerror}; name a folder of your own") from None
-    lasting = subkey(own.secret, "opt-out") if own.secret else None
+        raise SettingError(
+            f"OUTREACH_DATA is {shown(str(own.data))}: {error.strerror}; name a folder of your own"
+        ) from None
+    lasting, former = remarks.lasting_keys(own)
     # Everything that may be wrong with the settings before what takes long.
-    names = Pseudonyms(day_keys(own.data, own.keys), lasting)
+    for line in (*remarks.of_opt_outs(own, store), *remarks.of_settings(own)):
+        logs.say(line)
+    names = Pseudonyms(day_keys(own.data, own.keys), lasting, former)
     desk = Desk(Assistant.load(), store, names)
     if not own.organisation.set_up:
         logs.say("Nobody is set up as running this service (bot/organisation.yml): localhost only.")

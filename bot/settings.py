@@ -19,8 +19,26 @@ SENSITIVE_TOPICS = frozenset({"domestic_violence", "human_trafficking", "crisis"
 """Their context is forgotten sooner: the phone may be in another hand."""
 
 
+DELETE_AFTER = 5
+"""Minutes. Twilio needs a message until its delivery is final (https://www.twilio.com/docs/messaging/api/message-resource), and we begin to
+count then; what is asked for again comes within seconds. The rest is for an operator who looks why a message did not arrive."""
+LEAST_KEY = 16
+"""Signs: no key of ours or of a provider is shorter."""
+LOST = "lost"
+"""In OUTREACH_SECRET_BEFORE: nobody has the former secret any more."""
+
+
 class SettingError(ValueError):
     """A setting that cannot be used: names the variable and what to write."""
+
+
+def shown(value: str) -> str:
+    """A value that cannot be used, for an error's text: what stands there may be a key that went into the wrong line.
+
+    >>> shown("soon"), shown("x" * 40)
+    ("'soon'", "a text of 40 signs")
+    """
+    return repr(value) if len(value) < LEAST_KEY or os.path.exists(value) else f"a text of {len(value)} signs"
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ class Twilio:
     """TWILIO_NUMBER, in E.164: +13055550100."""
     opt_out: str = "twilio"
     """SMS_OPT_OUT: who answers the carriers' own words STOP, START and HELP: twilio or app."""
-    delete_after: int = 0
+    delete_after: int = DELETE_AFTER
     """TWILIO_DELETE_AFTER: minutes after delivery until a message is deleted at Twilio; 0 leaves it there."""
     api: str = "https://api.twilio.com"
     """TWILIO_API: another address only in tests."""
@@ -71,6 +89,10 @@ class Settings:
     """OUTREACH_HOST: the address to listen on."""
     secret: str = field(default="", repr=False)
     """OUTREACH_SECRET: lasting keys come from it; at least 32 characters."""
+    secrets_before: tuple[str, ...] = field(default=(), repr=False)
+    """OUTREACH_SECRET_BEFORE: former secrets, under which opt-outs may still lie."""
+    secret_lost: bool = False
+    """OUTREACH_SECRET_BEFORE has the word "lost": opt-outs that nobody finds any more do not stop the start."""
     keys: str | None = None
     """OUTREACH_KEYS: a folder on a tmpfs, or the address of a Redis, for the daily keys; /dev/shm when left out."""
     public_url: str = ""
@@ -95,7 +117,7 @@ def _whole_number(name: str, default: int, least: int, most: int) -> int:
     if not text:
         return default
     if not text.isdigit() or not least <= int(text) <= most:
-        raise SettingError(f"{name} is {text!r}; write a whole number from {least} to {most}")
+        raise SettingError(f"{name} is {shown(text)}; write a whole number from {least} to {most}")
     return int(text)
 
 
@@ -118,7 +140,7 @@ def _public_url() -> str:
             "PUBLIC_URL is no address; write it without a path, name and password, for example https://chat.example.org"
         )
     if url.startswith("http://") and not re.match(r"http://(localhost|127\.0\.0\.1)(:|$)", url):
-        raise SettingError(f"PUBLIC_URL is {url!r}; messages must travel encrypted: write https://")
+        raise SettingError(f"PUBLIC_URL is {shown(url)}; messages must travel encrypted: write https://")
     return url
 
 
@@ -136,13 +158,13 @@ def _twilio(public_url: str, secret: str) -> Twilio | None:
         raise SettingError("TWILIO_NUMBER is no number; write it like +13055550100")
     opt_out = _text("SMS_OPT_OUT", "twilio")
     if opt_out not in ("twilio", "app"):
-        raise SettingError(f"SMS_OPT_OUT is {opt_out!r}; write twilio or app (docs/operators.md)")
+        raise SettingError(f"SMS_OPT_OUT is {shown(opt_out)}; write twilio or app (docs/operators.md)")
     return Twilio(
         account=values["TWILIO_ACCOUNT_SID"],
         token=values["TWILIO_AUTH_TOKEN"],
         number=values["TWILIO_NUMBER"],
         opt_out=opt_out,
-        delete_after=_whole_number("TWILIO_DELETE_AFTER", 0, 0, 7 * 24 * 60),
+        delete_after=_whole_number("TWILIO_DELETE_AFTER", DELETE_AFTER, 0, 7 * 24 * 60),
         api=_text("TWILIO_API", Twilio.api).rstrip("/"),
     )
 
@@ -164,20 +186,36 @@ def _telegram(public_url: str) -> Telegram | None:
     return Telegram(token, secret_token, api=_text("TELEGRAM_API", Telegram.api).rstrip("/"))
 
 
-def _secret() -> str:
-    secret = _text("OUTREACH_SECRET")
-    if secret and (len(secret) < LEAST_SECRET or len(set(secret)) < 10 or "change" in secret.lower()):
+def _checked(name: str, secret: str) -> str:
+    if len(secret) < LEAST_SECRET or len(set(secret)) < 10 or "change" in secret.lower():
         raise SettingError(
-            f"OUTREACH_SECRET is too short or an example; make one of {LEAST_SECRET} signs or more with: openssl rand -base64 48"
+            f"{name} is too short or an example; make one of {LEAST_SECRET} signs or more with: openssl rand -base64 48"
         )
     return secret
+
+
+def _secret() -> str:
+    secret = _text("OUTREACH_SECRET")
+    return _checked("OUTREACH_SECRET", secret) if secret else ""
+
+
+def _secrets_before(secret: str) -> tuple[tuple[str, ...], bool]:
+    """Former secrets, and whether one of them is lost."""
+    name = "OUTREACH_SECRET_BEFORE"
+    words = _text(name).replace(",", " ").split()
+    if words and not secret:
+        raise SettingError(
+            f"{name} is set, but OUTREACH_SECRET is missing: opt-outs move from the former to the present one"
+        )
+    former = tuple(_checked(f"A secret in {name}", word) for word in words if word not in (LOST, secret))
+    return former, LOST in words
 
 
 def _origins() -> tuple[str, ...]:
     origins = tuple(origin.rstrip("/") for origin in os.environ.get("CHAT_ORIGINS", "").split())
     for origin in origins:
         if not _ORIGIN.match(origin):
-            raise SettingError(f"CHAT_ORIGINS: {origin!r} is no site; write for example https://www.example.org")
+            raise SettingError(f"CHAT_ORIGINS: {shown(origin)} is no site; write for example https://www.example.org")
     return origins
 
 
@@ -188,7 +226,7 @@ def _proxies() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
             found.append(ipaddress.ip_network(text, strict=False))
         except ValueError:
             raise SettingError(
-                f"TRUSTED_PROXIES: {text!r} is no address or network; write for example 10.0.0.0/8"
+                f"TRUSTED_PROXIES: {shown(text)} is no address or network; write for example 10.0.0.0/8"
             ) from None
     return tuple(found)
 
@@ -203,8 +241,9 @@ def settings() -> Settings:
     load_dotenv(ROOT / ".env")
     file = default_path()
     if os.environ.get("OUTREACH_ORGANISATION") and not file.exists():
-        raise SettingError(f"OUTREACH_ORGANISATION is {str(file)!r}, but there is no such file")
+        raise SettingError(f"OUTREACH_ORGANISATION is {shown(str(file))}, but there is no such file")
     public_url, secret = _public_url(), _secret()
+    secrets_before, secret_lost = _secrets_before(secret)
     own = Settings(
         data=Path(os.environ.get("OUTREACH_DATA") or ROOT / "var"),
         retention_hours=_whole_number("RETENTION_HOURS", 24, 1, 168),
@@ -213,6 +252,8 @@ def settings() -> Settings:
         sensitive_minutes=_whole_number("SENSITIVE_MINUTES", 10, 1, 24 * 60),
         host=_text("OUTREACH_HOST", "127.0.0.1"),
         secret=secret,
+        secrets_before=secrets_before,
+        secret_lost=secret_lost,
         keys=_text("OUTREACH_KEYS") or None,
         public_url=public_url,
         twilio=_twilio(public_url, secret),
@@ -221,6 +262,11 @@ def settings() -> Settings:
         trusted_proxies=_proxies(),
         redis_url=_text("REDIS_URL"),
     )
+    if own.telegram and not secret:
+        # Also where Telegram is asked for messages: whoever writes to the bot is not on this machine.
+        raise SettingError(
+            "TELEGRAM_TOKEN lets others in, but OUTREACH_SECRET is missing. Make one: openssl rand -base64 48"
+        )
     if own.local:
         return own
     if not own.organisation.set_up:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +25,21 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).resolve().parent / "data"
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.timezone.utc)
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_the_tests() -> Iterator[None]:
+    """The keys of the day of every server that a test starts lie in one folder, which goes with the tests."""
+    from bot.privacy.keys import SHM, on_tmpfs
+
+    if not on_tmpfs(SHM):
+        yield
+        return
+    # Named like a server's own: should the tests be killed, the next server removes it in some days.
+    with tempfile.TemporaryDirectory(prefix=f"outreach-{os.getuid()}-tests-", dir=SHM) as folder:
+        os.environ["OUTREACH_KEYS"] = folder
+        yield
+        del os.environ["OUTREACH_KEYS"]
 
 
 @pytest.fixture(autouse=True)

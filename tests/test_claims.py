@@ -288,6 +288,6 @@ def test_the_page_says_nothing_that_answers_may_not_say(row: dict[str, str]) -> 
 def test_no_part_of_the_store_lists_conversations() -> None:
     """What is not there cannot be asked for: one name at a time goes in, and who knows none gets none."""
     assert {name for name in vars(Store) if not name.startswith("_")} == {
-        "get", "handled", "commit", "lease", "release", "forget", "opted_out", "set_opted_out",
+        "get", "handled", "commit", "lease", "release", "mark", "forget", "opted_out", "set_opted_out", "opt_outs",
         "count_delivery", "counts", "sweep", "purge", "close",
     }  # fmt: skip

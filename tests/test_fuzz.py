@@ -363,7 +363,7 @@ def whole(assistant: Any) -> Iterator[Whole]:
     from bot.desk import Desk
     from bot.privacy.limits import Limiter
 
-    own = Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER)
+    own = Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER, delete_after=0)
 
     def make() -> tuple[Any, Any]:
         desk = Desk(assistant, MemoryStore(Settings(data=Path("var"), retention_hours=24)), limiter=Limiter(()))

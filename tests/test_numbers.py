@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bot.numbers import as_csv, tables
+from bot.privacy.keys import SHM, day_keys, on_tmpfs
+from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record
 from bot.privacy.store import Counted, Counts
-from bot.privacy.store_file import FileStore
+from bot.privacy.store_file import NAME, FileStore
 from bot.settings import Settings
-from tests.conftest import outreach
+from tests.conftest import NOW, outreach
 
 OWN = Settings(data=Path("var"), retention_hours=24)
 KEPT = Counts(
@@ -59,6 +62,47 @@ def test_purge_beside_a_server(tmp_path: Path) -> None:
     assert server.get("k1") is not None
     server.close()
     assert outreach("purge", environment=environment).stdout.startswith("1 conversation removed")
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["no server runs", "a server runs"])
+def test_purge_ends_the_keys_of_the_day(running: bool, tmp_path: Path) -> None:
+    if not on_tmpfs(SHM):
+        pytest.skip("this machine has no tmpfs: keys are in the server alone, and end with it")
+    folder = Path(os.environ["OUTREACH_KEYS"])
+    data = tmp_path / "var"
+    keys = day_keys(data, str(folder))
+    names = Pseudonyms(keys)
+    conversation = names.of("sms", "+13055550100")
+    server = FileStore(data, OWN)
+    server.commit(conversation, Record(language="ht"))
+    key = keys.key(NOW.date()).hex()
+    assert any(key in path.read_text() for path in folder.rglob("keys.json"))
+    if not running:
+        server.close()
+    done = outreach("purge", environment={"OUTREACH_DATA": str(data)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "The keys of the day are removed."
+    assert not any(key in path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert names.of("sms", "+13055550100") != conversation, "a running server has no use for it either"
+    if running:
+        server.commit(names.of("sms", "+13055550100"), Record(language="es"))
+        server.close()
+    again = outreach("purge", environment={"OUTREACH_DATA": str(data)})
+    assert again.stdout.splitlines()[-1].startswith("1 conversation removed" if running else "0 conversations removed")
+
+
+def test_purge_ends_the_keys_also_where_the_store_cannot_be_opened(tmp_path: Path) -> None:
+    if not on_tmpfs(SHM):
+        pytest.skip("this machine has no tmpfs")
+    data = tmp_path / "var"
+    keys = day_keys(data, os.environ["OUTREACH_KEYS"])
+    keys.key(NOW.date())
+    data.mkdir()
+    (data / NAME).write_bytes(b"this is no database" * 500)
+    done = outreach("purge", environment={"OUTREACH_DATA": str(data)})
+    assert done.returncode == 2
+    assert "Move it away" in done.stderr
+    assert keys.known(NOW.date()) is None
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,14 @@ import gzip
 import http.client
 import json
 import logging
-import os
 import re
 import socket
 import sqlite3
-import subprocess
 import time
 import tracemalloc
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,21 +24,19 @@ import yaml
 
 from bot import bounds
 from bot import server as serving
-from bot import settings as settings_module
 from bot.assistant import Assistant, Outcome
 from bot.desk import Desk, Message, Result
-from bot.privacy.keys import MemoryKeys, on_tmpfs, subkey
+from bot.privacy.keys import MemoryKeys, subkey
 from bot.privacy.pseudonyms import Pseudonyms
-from bot.privacy.store import MemoryStore, StoreError
+from bot.privacy.store import MemoryStore
 from bot.privacy.store_file import NAME as DATABASE
 from bot.privacy.store_file import FileStore
-from bot.privacy.store_redis import RedisStore
-from bot.settings import SettingError, Settings, Telegram, Twilio, settings
+from bot.settings import Settings, Telegram, Twilio
 from bot.train import ModelError, model_path
 from tests.channels import as_twilio
 from tests.channels.bot_api import BotApi
 from tests.channels.running import Running
-from tests.conftest import ROOT, outreach
+from tests.conftest import ROOT
 
 TELEGRAM_TOKEN = "123456789:AAExampleExampleExampleExampleExample03"
 TELEGRAM_SECRET = "telegram-proves-itself-with-this-three"
@@ -122,7 +118,7 @@ def all_channels(assistant: Any, folder: Path) -> Iterator[Service]:
         data=folder,
         retention_hours=24,
         public_url=as_twilio.PUBLIC_URL,
-        twilio=Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER),
+        twilio=Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER, delete_after=0),
     )
     with BotApi() as api:
         own = Settings(**{**own.__dict__, "telegram": Telegram(TELEGRAM_TOKEN, TELEGRAM_SECRET, api.address)})
@@ -670,200 +666,6 @@ def test_health_asks_nobody(service: Service, monkeypatch: pytest.MonkeyPatch) -
         assert service.ask("/health")[:2] == (200, "ok")
         assert service.ask("/ready")[0] == 200
     assert time.monotonic() - started < 5
-
-
-# --- settings and secrets -----------------------------------------------------------------------------
-
-GOOD = "q7Lw0zXr5cV9bN2mK4jH8gF6dS1aP3oI"
-PUBLIC = {
-    "PUBLIC_URL": "https://chat.example.org",
-    "OUTREACH_ORGANISATION": str(ROOT / "deployment" / "organisation.example.yml"),
-}
-SMS_KEYS = {
-    "TWILIO_ACCOUNT_SID": as_twilio.ACCOUNT,
-    "TWILIO_AUTH_TOKEN": as_twilio.TOKEN,
-    "TWILIO_NUMBER": as_twilio.NUMBER,
-}
-
-
-@dataclass(frozen=True)
-class Set:
-    """Variables, and what becomes of them."""
-
-    label: str
-    variables: dict[str, str]
-    says: str = ""
-    """What the error says; no error when empty."""
-
-
-SETTINGS = [
-    Set("nothing at all: localhost", {}),
-    Set("localhost by name", {"OUTREACH_HOST": "localhost"}),
-    Set("everything", {**PUBLIC, "OUTREACH_SECRET": GOOD}),
-    Set("everything with SMS", {**PUBLIC, **SMS_KEYS, "OUTREACH_SECRET": GOOD}),
-    Set("all addresses, no secret", {**PUBLIC, "PUBLIC_URL": "", "OUTREACH_HOST": "0.0.0.0"}, "OUTREACH_SECRET is missing"),
-    Set("all addresses of IPv6", {**PUBLIC, "PUBLIC_URL": "", "OUTREACH_HOST": "::"}, "OUTREACH_SECRET is missing"),
-    Set("one address of the network", {**PUBLIC, "PUBLIC_URL": "", "OUTREACH_HOST": "192.0.2.7"}, "OUTREACH_SECRET is missing"),
-    Set("a public address, no secret", PUBLIC, "OUTREACH_SECRET is missing"),
-    Set("a public address, blank secret", {**PUBLIC, "OUTREACH_SECRET": "   "}, "OUTREACH_SECRET is missing"),
-    Set("a short secret", {**PUBLIC, "OUTREACH_SECRET": GOOD[:31]}, "OUTREACH_SECRET is too short"),
-    Set("a short secret on localhost", {"OUTREACH_SECRET": "secret"}, "OUTREACH_SECRET is too short"),
-    Set("an example", {**PUBLIC, "OUTREACH_SECRET": "please-change-me-please-change-me-now"}, "or an example"),
-    Set("one letter", {**PUBLIC, "OUTREACH_SECRET": "a" * 64}, "or an example"),
-    Set("the line of the docs", {**PUBLIC, "OUTREACH_SECRET": "..." * 20}, "or an example"),
-    Set("digits in a row", {**PUBLIC, "OUTREACH_SECRET": "12345678" * 5}, "or an example"),
-    Set("nobody runs it", {"PUBLIC_URL": "https://chat.example.org", "OUTREACH_SECRET": GOOD}, "does not say who runs"),
-    Set("not encrypted", {**PUBLIC, "PUBLIC_URL": "http://chat.example.org", "OUTREACH_SECRET": GOOD}, "write https://"),
-    Set("an address with a path", {**PUBLIC, "PUBLIC_URL": "https://example.org/chat"}, "without a path"),
-    Set("an address with a password", {**PUBLIC, "PUBLIC_URL": f"https://me:{GOOD}@example.org"}, "PUBLIC_URL"),
-    Set("SMS without a secret", {**PUBLIC, **SMS_KEYS}, "OUTREACH_SECRET"),
-    Set("SMS without a token", {**PUBLIC, "OUTREACH_SECRET": GOOD, **SMS_KEYS, "TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN"),
-    Set("a token where the number belongs",
-        {**PUBLIC, "OUTREACH_SECRET": GOOD, **SMS_KEYS, "TWILIO_NUMBER": as_twilio.TOKEN}, "TWILIO_NUMBER"),
-    Set("a bot's token that is none", {"TELEGRAM_TOKEN": TELEGRAM_TOKEN[:20]}, "TELEGRAM_TOKEN"),
-    Set("a secret token only", {"TELEGRAM_SECRET_TOKEN": TELEGRAM_SECRET}, "TELEGRAM_TOKEN is missing"),
-    Set("a webhook without a secret token",
-        {**PUBLIC, "OUTREACH_SECRET": GOOD, "TELEGRAM_TOKEN": TELEGRAM_TOKEN}, "TELEGRAM_SECRET_TOKEN"),
-    Set("a short secret token",
-        {**PUBLIC, "OUTREACH_SECRET": GOOD, "TELEGRAM_TOKEN": TELEGRAM_TOKEN, "TELEGRAM_SECRET_TOKEN": "short"}, "TELEGRAM_SECRET_TOKEN"),
-    Set("a proxy that is none", {"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
-    Set("a site that is none", {"CHAT_ORIGINS": "*"}, "CHAT_ORIGINS"),
-]  # fmt: skip
-KEYS = (
-    GOOD,
-    as_twilio.TOKEN,
-    TELEGRAM_TOKEN,
-    TELEGRAM_TOKEN[:20],
-    TELEGRAM_SECRET,
-    "please-change-me",
-    "hunter2hunter2",
-)
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
-    """Set variables, and none besides; no .env is read."""
-    monkeypatch.setattr(settings_module, "load_dotenv", lambda path: None)
-    for name in list(os.environ):
-        if name.startswith(("OUTREACH_", "TWILIO_", "TELEGRAM_", "SMS_", "CHAT_", "TRUSTED_")) or name in (
-            "PUBLIC_URL",
-            "REDIS_URL",
-        ):
-            monkeypatch.delenv(name)
-
-    def use(variables: dict[str, str]) -> None:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-
-    settings.cache_clear()
-    yield use
-    settings.cache_clear()
-
-
-@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.label)
-def test_what_lets_others_in(row: Set, environment: Callable[[dict[str, str]], None]) -> None:
-    environment(row.variables)
-    if not row.says:
-        assert settings().local == ("PUBLIC_URL" not in row.variables)
-        return
-    with pytest.raises(SettingError, match=row.says) as caught:
-        settings()
-    said = f"{caught.value} {caught.value!r}"
-    assert [key for key in KEYS if key in said] == []
-    assert "\n" not in str(caught.value)
-
-
-def test_no_key_is_shown_with_the_settings(environment: Callable[[dict[str, str]], None]) -> None:
-    environment(
-        {
-            **PUBLIC,
-            **SMS_KEYS,
-            "OUTREACH_SECRET": GOOD,
-            "TELEGRAM_TOKEN": TELEGRAM_TOKEN,
-            "TELEGRAM_SECRET_TOKEN": TELEGRAM_SECRET,
-            "REDIS_URL": "redis://:hunter2hunter2@127.0.0.1:6379/0",
-        }
-    )
-    own = settings()
-    assert own.redis_url
-    assert own.twilio
-    assert own.telegram
-    shown = f"{own!r} {own} {own.twilio!r} {own.telegram!r} {[own]}"
-    assert [key for key in KEYS if key in shown] == []
-    # Rows of a table in which keys do stand: what a debugger may see is not what is printed.
-    assert GOOD in repr(own.__dict__)
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://:hunter2hunter2@127.0.0.1:1/0", "hunter2hunter2://x", "redis://hunter2hunter2@[::bad", "redis://:hunter2hunter2@127.0.0.1:port/0"]
-)  # fmt: skip
-def test_an_address_of_redis_that_fails_is_not_shown(url: str) -> None:
-    with pytest.raises(StoreError) as caught:
-        RedisStore(url, Settings(data=Path("var"), retention_hours=24))
-    error: BaseException | None = caught.value
-    assert "hunter2" not in str(error)
-    assert error is not None
-    assert error.__suppress_context__, "nor where a traceback is printed"
-
-
-@dataclass(frozen=True)
-class Start:
-    """`outreach run` with settings that cannot be used."""
-
-    label: str
-    variables: dict[str, str]
-    says: str
-
-
-STARTS = [
-    Start("keys on a disk", {"OUTREACH_KEYS": "{disk}"}, "OUTREACH_KEYS"),
-    Start("Redis is not there", {"REDIS_URL": "redis://:hunter2hunter2@127.0.0.1:1/0"}, "is it running"),
-    Start("data in a file", {"OUTREACH_DATA": "{file}"}, "OUTREACH_DATA must be a folder"),
-    Start("no secret", PUBLIC, "OUTREACH_SECRET is missing"),
-    Start("a token where the number belongs",
-          {**PUBLIC, "OUTREACH_SECRET": GOOD, **SMS_KEYS, "TWILIO_NUMBER": as_twilio.TOKEN}, "TWILIO_NUMBER"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("row", STARTS, ids=lambda row: row.label)
-def test_a_start_that_cannot_be_is_told_in_one_line(row: Start, tmp_path: Path) -> None:
-    if row.label == "keys on a disk" and on_tmpfs(tmp_path):
-        pytest.skip("this machine has temporary files in memory")
-    file = tmp_path / "file"
-    file.write_text("x")
-    variables = {
-        name: value.format(disk=tmp_path, file=file) if value.startswith("{") else value
-        for name, value in {"OUTREACH_DATA": str(tmp_path / "var"), **row.variables}.items()
-    }
-    done = outreach("run", "--port", "8397", environment=variables)
-    assert done.returncode == 2
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert row.says in lines[0]
-    assert [key for key in KEYS if key in done.stderr + done.stdout] == []
-
-
-LIVE_KEYS = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bSK[0-9a-f]{32}\b|\bAC(?!0{20})[0-9a-f]{32}\b|\b\d{8,10}:AA(?!Example)[\w-]{33}\b|\bAKIA[A-Z0-9]{16}\b"
-    r"|\bgh[pousr]_\w{36}\b|\bxox[abp]-[\w-]{20,}"
-)
-
-
-def test_no_key_is_in_the_repository() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    paths = [ROOT / name for name in listed.stdout.split("\0") if name] or [
-        path for folder in ("bot", "actions", "tests", "deployment", "docs") for path in (ROOT / folder).rglob("*")
-    ]
-    assert len(paths) > 200
-    assert not any(path.name == ".env" or path.suffix in (".pem", ".key") for path in paths)
-    found = [
-        path.relative_to(ROOT).as_posix()
-        for path in paths
-        if path.is_file() and path.stat().st_size < 2_000_000 and LIVE_KEYS.search(path.read_text("utf-8", "replace"))
-    ]
-    assert found == []
-    assert LIVE_KEYS.search("AC" + "1" * 32)
-    assert LIVE_KEYS.search("123456789:AA" + "x" * 33)
 
 
 # --- the model ------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ import asyncio
 import datetime as dt
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +21,7 @@ import pytest
 import redis
 
 from actions import clock
-from bot.privacy.keys import MemoryKeys, TmpfsKeys, day_keys, on_tmpfs, subkey
+from bot.privacy.keys import MemoryKeys, TmpfsKeys, day_keys, forget_day_keys, on_tmpfs, subkey
 from bot.privacy.keys_redis import RedisKeys
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.records import Record, rounded
@@ -121,6 +123,34 @@ def test_a_deletion_takes_everything_of_the_conversation(store: Store) -> None:
     assert store.handled(["m2"]), "a repeat of the deletion still gets its answer"
     assert store.get("other") is not None
     assert store.handled(["m9"]) == PLANS
+
+
+def test_that_a_message_was_delivered_goes_with_its_conversation(store: Store) -> None:
+    for key in ("k", "other"):
+        store.commit(key, TALK, [f"{key}-1"], PLANS)
+        store.mark(f"{key}-1-delivered", [key, "yesterday"])
+    store.commit("yesterday", TALK)
+    store.mark("before midnight", ["today", "yesterday"])
+    for name in ("k-1-delivered", "other-1-delivered", "before midnight"):
+        assert store.handled([name]) == []
+    assert store.handled(["k-1"]) == PLANS, "the mark took nothing away"
+    store.commit("k", None, ["k-2"], [{"kind": "service", "topic": "delete_data"}])
+    assert store.handled(["k-1-delivered"]) is None, "it went with the deletion, in the same transaction"
+    store.mark("k-2-delivered", ["k"])
+    assert store.handled(["k-2-delivered"]) == [], "the deletion itself was delivered, too: it is not said twice"
+    assert store.get("k") is None
+    assert store.handled(["other-1-delivered"]) == []
+    store.commit("today", TALK, ["m"], PLANS, None, "yesterday")
+    assert store.handled(["before midnight"]) == []
+    store.forget("today")
+    assert store.handled(["before midnight"]) is None
+    if isinstance(store, FileStore):
+        whole = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+        assert b"k-1-delivered" not in whole
+    if isinstance(store, RedisStore):
+        assert {key for key in store._redis.keys("*") if ":k-1" in key or key.endswith(":k")} == set()
+    assert store.purge() == 1
+    assert store.handled(["k-2-delivered"]) is None
 
 
 def test_a_conversation_moves_to_today_s_name(store: Store) -> None:
@@ -423,6 +453,20 @@ def test_servers_of_several_machines_have_the_same_keys_in_redis(redis_url: str)
         keys.close()
 
 
+def test_keys_in_redis_are_forgotten_in_every_server(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = RedisKeys(redis_url), RedisKeys(redis_url)
+    first = one.key(NOW.date())
+    assert two.key(NOW.date()) == first
+    assert forget_day_keys(tmp_path, redis_url)
+    assert not forget_day_keys(tmp_path, redis_url)
+    assert not redis.Redis.from_url(redis_url).keys("outreach:k:*")
+    monkeypatch.setattr("bot.privacy.keys_redis.FRESH_SECONDS", 0.0)
+    assert one.known(NOW.date()) is None
+    assert two.key(NOW.date()) == one.key(NOW.date()) != first
+
+
 def test_keys_of_this_process_help_while_redis_is_away(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     redis.Redis.from_url(redis_url).flushall()
     keys, other = RedisKeys(redis_url), RedisKeys(redis_url)
@@ -443,6 +487,104 @@ def test_keys_are_not_kept_in_a_redis_that_writes_to_a_disk(redis_url: str, tmp_
     finally:
         client.config_set("save", "")
     assert isinstance(day_keys(tmp_path, redis_url), RedisKeys)
+
+
+def test_keys_end_after_a_day_where_nobody_writes(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys = TmpfsKeys(path)
+    first = keys.key(NOW.date())
+    with clock.fixed(NOW + dt.timedelta(days=1)):
+        Pseudonyms(keys).sweep()
+        assert keys.known(NOW.date()) == first
+    with clock.fixed(NOW + dt.timedelta(days=2)):
+        assert first.hex() in path.read_text()
+        Pseudonyms(keys).sweep()
+        assert first.hex() not in path.read_text()
+        TmpfsKeys(path)
+    assert TmpfsKeys(path).known(NOW.date()) is None
+
+
+def test_a_server_that_starts_removes_keys_whose_days_are_over(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    first = TmpfsKeys(path).key(NOW.date())
+    with clock.fixed(NOW + dt.timedelta(days=2)):
+        TmpfsKeys(path)
+        assert first.hex() not in path.read_text()
+
+
+def test_the_file_of_keys_leads(tmp_path: Path) -> None:
+    """What is removed from it is gone from a running server; two processes have the same keys; a tmpfs that is gone costs no answer."""
+    path, today = tmp_path / "keys.json", NOW.date()
+    server = TmpfsKeys(path)
+    first = server.key(today)
+    assert TmpfsKeys(path).key(today) == first
+    path.unlink()
+    assert server.known(today) is None
+    second = server.key(today)
+    assert second != first
+    assert TmpfsKeys(path).known(today) == second
+    beside = TmpfsKeys(path)
+    with clock.fixed(NOW + dt.timedelta(days=1)):
+        third = beside.key(today + dt.timedelta(days=1))
+        assert server.key(today + dt.timedelta(days=1)) == third
+        assert server.known(today) == second
+    shutil.rmtree(tmp_path)
+    fourth = server.key(today)
+    assert server.key(today) == fourth, "in this process alone now"
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder on a tmpfs."""
+    shm = Path("/dev/shm")
+    if not on_tmpfs(shm):
+        pytest.skip("this machine has no tmpfs")
+    with tempfile.TemporaryDirectory(prefix=f"outreach-{os.getuid()}-tests-", dir=shm) as folder:
+        yield Path(folder)
+
+
+def test_keys_of_services_that_are_gone_are_removed_at_a_start(memory: Path, tmp_path: Path) -> None:
+    mine: Any = day_keys(tmp_path / "mine", str(memory))
+    mine.key(NOW.date())
+    folders = {}
+    for label in ("dead", "written again", "stopped yesterday", "runs"):
+        keys: Any = day_keys(tmp_path / label, str(memory))
+        keys.key(NOW.date())
+        folders[label] = keys.path.parent
+
+    def written(folder: Path, hours: float) -> None:
+        moment = (NOW - dt.timedelta(hours=hours)).timestamp()
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (moment, moment))
+
+    for label, hours in (("dead", 49.0), ("written again", 49.0), ("stopped yesterday", 47.0), ("runs", 1.0)):
+        written(folders[label], hours)
+    os.utime(folders["written again"] / "keys.json", (NOW.timestamp(), NOW.timestamp()))
+    strangers = [memory / "outreach-9999999-0123456789abcdef", memory / "something-else"]
+    for path in strangers:
+        path.mkdir()
+        os.utime(path, (0, 0))
+    (memory / f"outreach-{os.getuid()}-link").symlink_to(tmp_path)
+    written(mine.path.parent, 1000.0)
+    with clock.fixed(NOW):
+        again = day_keys(tmp_path / "mine", str(memory))
+    assert again.known(NOW.date()) == mine.known(NOW.date()), "its own are never left behind"
+    assert not folders["dead"].exists()
+    assert all(folders[label].exists() for label in ("written again", "stopped yesterday", "runs"))
+    assert all(path.exists() for path in (*strangers, tmp_path))
+
+
+def test_keys_of_the_day_are_forgotten(memory: Path, tmp_path: Path) -> None:
+    assert not forget_day_keys(tmp_path / "mine", str(memory)), "there are none"
+    mine, other = (day_keys(tmp_path / name, str(memory)) for name in ("mine", "other"))
+    first, others = mine.key(NOW.date()), other.key(NOW.date())
+    assert forget_day_keys(tmp_path / "mine", str(memory))
+    assert not forget_day_keys(tmp_path / "mine", str(memory))
+    assert first.hex() not in "".join(path.read_text() for path in memory.rglob("*") if path.is_file())
+    assert mine.known(NOW.date()) is None, "the running server has let go of it"
+    assert mine.key(NOW.date()) != first
+    assert day_keys(tmp_path / "mine", str(memory)).key(NOW.date()) == mine.key(NOW.date()), "and its next one is kept"
+    assert other.key(NOW.date()) == others
 
 
 def test_keys_never_go_to_a_disk(tmp_path: Path) -> None:

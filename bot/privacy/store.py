@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from actions import clock
+from bot.privacy.pseudonyms import tag_of
 from bot.privacy.records import Record, fresh, has_context, rounded
 from bot.settings import Settings
 
@@ -90,14 +91,30 @@ class Store(Protocol):
     def release(self, key: str, lease: int) -> None:
         """Give a conversation back."""
 
+    def mark(self, message: str, conversations: Sequence[str]) -> None:
+        """Keep that all replies to a message have gone out: `handled` knows it then. It goes with its conversation.
+
+        Args:
+            message: a name of its own.
+            conversations: today's and yesterday's name. Where none of them is kept, the mark hangs on nothing, and names nobody.
+        """
+
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""
 
-    def opted_out(self, name: str) -> bool:
-        """Whether messages to this sender have been stopped."""
+    def opted_out(self, name: str, before: Sequence[str] = ()) -> bool:
+        """Whether messages to this sender have been stopped. An opt-out that stands under a former name moves to today's.
 
-    def set_opted_out(self, name: str, out: bool) -> None:
-        """Stop or start messages to a sender, for good."""
+        Args:
+            name: today's.
+            before: names under former secrets.
+        """
+
+    def set_opted_out(self, name: str, out: bool, before: Sequence[str] = ()) -> None:
+        """Stop or start messages to a sender, for good; under former names nothing is left."""
+
+    def opt_outs(self) -> dict[str, int]:
+        """Tag of a secret (bot/privacy/pseudonyms.py) -> how many opt-outs lie under it."""
 
     def count_delivery(self, channel: str, status: str, code: str) -> None:
         """Count what became of a message that we sent: nothing of whom it went to.
@@ -235,13 +252,25 @@ class MemoryStore:
         for name in [name for name, (_, owner, _) in self._replies.items() if owner == key]:
             del self._replies[name]
 
-    def opted_out(self, name: str) -> bool:
+    def mark(self, message: str, conversations: Sequence[str]) -> None:
+        """Keep that all replies to a message have gone out."""
+        owner = next((key for key in conversations if key in self._records), "")
+        self._replies[message] = (clock.now(), owner, [])
+
+    def opted_out(self, name: str, before: Sequence[str] = ()) -> bool:
         """Whether messages to this sender have been stopped."""
+        if self._opted_out.intersection(before):
+            self.set_opted_out(name, True, before)
         return name in self._opted_out
 
-    def set_opted_out(self, name: str, out: bool) -> None:
+    def set_opted_out(self, name: str, out: bool, before: Sequence[str] = ()) -> None:
         """Stop or start messages to a sender."""
+        self._opted_out.difference_update(before)
         (self._opted_out.add if out else self._opted_out.discard)(name)
+
+    def opt_outs(self) -> dict[str, int]:
+        """Opt-outs by the tag of their secret."""
+        return dict(Counter(map(tag_of, self._opted_out)))
 
     def count_delivery(self, channel: str, status: str, code: str) -> None:
         """Count what became of a message that we sent."""

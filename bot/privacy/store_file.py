@@ -12,11 +12,13 @@ import json
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from actions import clock
+from bot.privacy.pseudonyms import tag_of
 from bot.privacy.records import Record, from_json, has_context, rounded, to_json
 from bot.privacy.store import (
     Clocks,
@@ -237,6 +239,14 @@ class FileStore:
     def release(self, key: str, lease: int) -> None:
         """Nothing to give back."""
 
+    def mark(self, message: str, conversations: Sequence[str]) -> None:
+        """Keep that all replies to a message have gone out."""
+        with self._transaction() as db:
+            query = "SELECT 1 FROM conversations WHERE key = ?"
+            owner = next((key for key in conversations if db.execute(query, (key,)).fetchone()), "")
+            values = (message, owner, "[]", rounded(clock.now()).isoformat())
+            db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", values)
+
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""
         with self._transaction() as db:
@@ -245,20 +255,29 @@ class FileStore:
             self._remnants = True
             self._erase()
 
-    def opted_out(self, name: str) -> bool:
+    def opted_out(self, name: str, before: Sequence[str] = ()) -> bool:
         """Whether messages to this sender have been stopped."""
-        return bool(self._rows("SELECT 1 FROM opt_outs WHERE name = ?", (name,)))
+        found = [each for each in (name, *before) if self._rows("SELECT 1 FROM opt_outs WHERE name = ?", (each,))]
+        if any(each != name for each in found):
+            # Who has stopped has stopped, whether or not that can be written anew just now.
+            with suppress(StoreError):
+                self.set_opted_out(name, True, before)
+        return bool(found)
 
-    def set_opted_out(self, name: str, out: bool) -> None:
+    def set_opted_out(self, name: str, out: bool, before: Sequence[str] = ()) -> None:
         """Stop or start messages to a sender."""
+        unwanted = before if out else (name, *before)
         with self._transaction() as db:
             if out:
                 db.execute("INSERT OR IGNORE INTO opt_outs VALUES (?)", (name,))
-            else:
-                db.execute("DELETE FROM opt_outs WHERE name = ?", (name,))
-        if not out:
+            gone = db.executemany("DELETE FROM opt_outs WHERE name = ?", [(each,) for each in unwanted]).rowcount
+        if gone or not out:
             self._remnants = True
             self._erase()
+
+    def opt_outs(self) -> dict[str, int]:
+        """Opt-outs by the tag of their secret."""
+        return dict(Counter(tag_of(row[0]) for row in self._rows("SELECT name FROM opt_outs")))
 
     def count_delivery(self, channel: str, status: str, code: str) -> None:
         """Count what became of a message that we sent."""

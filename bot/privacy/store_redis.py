@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from actions import clock
+from bot.privacy.pseudonyms import tag_of
 from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
 from bot.privacy.redis_connection import RedisConnection
 from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
@@ -104,13 +107,7 @@ class RedisStore:
                 if record is not None:
                     self._put(pipe, key, record)
                 if messages:
-                    owner = key if record else ""
-                    value = json.dumps({"of": owner, "plans": list(plans)})
-                    seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=REPEAT_HOURS))
-                    pipe.set(self._key("m", messages[0]), value, ex=seconds)
-                    if owner:
-                        pipe.sadd(self._key("r", key), messages[0])
-                        pipe.expire(self._key("r", key), seconds)
+                    self._put_message(pipe, messages[0], key if record else "", plans)
                 if counted:
                     for cell in topic_cells(counted):
                         pipe.hincrby(self._key("topics"), "|".join(cell), 1)
@@ -150,6 +147,24 @@ class RedisStore:
             pipe.expire(self._key("r", key), (REPEAT_HOURS + 1) * 3600)
         pipe.delete(self._key("c", before), self._key("x", before), self._key("r", before))
 
+    def mark(self, message: str, conversations: Sequence[str]) -> None:
+        """Keep that all replies to a message have gone out."""
+        places = [self._key("c", key) for key in conversations]
+
+        def marked(pipe: Any) -> None:
+            owner = next((key for key in conversations if pipe.exists(self._key("c", key))), "")
+            pipe.multi()
+            self._put_message(pipe, message, owner, [])
+
+        self._ask(lambda: self._redis.transaction(marked, *places))
+
+    def _put_message(self, pipe: Any, message: str, owner: str, plans: Sequence[Plan]) -> None:
+        seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=REPEAT_HOURS))
+        pipe.set(self._key("m", message), json.dumps({"of": owner, "plans": list(plans)}), ex=seconds)
+        if owner:
+            pipe.sadd(self._key("r", owner), message)
+            pipe.expire(self._key("r", owner), seconds)
+
     def forget(self, key: str) -> None:
         """Remove a conversation and the replies to its messages."""
 
@@ -186,14 +201,49 @@ class RedisStore:
 
     # --- opt-outs and numbers ---------------------------------------------------------------------
 
-    def opted_out(self, name: str) -> bool:
+    def opted_out(self, name: str, before: Sequence[str] = ()) -> bool:
         """Whether messages to this sender have been stopped."""
-        return bool(self._ask(lambda: self._redis.sismember(self._key("stop"), name)))
 
-    def set_opted_out(self, name: str, out: bool) -> None:
+        def looked_up() -> list[bool]:
+            with self._redis.pipeline() as pipe:
+                for each in (name, *before):
+                    pipe.sismember(self._key("stop"), each)
+                return [bool(there) for there in pipe.execute()]
+
+        found = self._ask(looked_up)
+        if any(found[1:]):
+            # Who has stopped has stopped, whether or not that can be written anew just now.
+            with suppress(StoreError):
+                self._ask(lambda: self._rename_opt_out(name, before))
+        return any(found)
+
+    def _rename_opt_out(self, name: str, before: Sequence[str]) -> None:
+        """Not where another server has taken the opt-out away meanwhile: a START there holds."""
+
+        def renamed(pipe: Any) -> None:
+            gone = [old for old in before if pipe.sismember(self._key("stop"), old)]
+            pipe.multi()
+            if gone:
+                pipe.srem(self._key("stop"), *gone)
+                pipe.sadd(self._key("stop"), name)
+
+        self._redis.transaction(renamed, self._key("stop"))
+
+    def set_opted_out(self, name: str, out: bool, before: Sequence[str] = ()) -> None:
         """Stop or start messages to a sender."""
-        change = self._redis.sadd if out else self._redis.srem
-        self._ask(lambda: change(self._key("stop"), name))
+
+        def all_at_once() -> None:
+            with self._redis.pipeline() as pipe:
+                pipe.srem(self._key("stop"), name, *before)
+                if out:
+                    pipe.sadd(self._key("stop"), name)
+                pipe.execute()
+
+        self._ask(all_at_once)
+
+    def opt_outs(self) -> dict[str, int]:
+        """Opt-outs by the tag of their secret."""
+        return self._ask(lambda: dict(Counter(map(tag_of, self._redis.sscan_iter(self._key("stop"), count=1000)))))
 
     def counts(self) -> Counts:
         """All numbers."""

@@ -68,7 +68,9 @@ def everywhere(assistant: Any) -> Iterator[tuple[str, Spy]]:
     desk = Spy(Desk(assistant, store, Pseudonyms(MemoryKeys(), subkey(as_twilio.SECRET, "opt-out"))))
     with BotApi() as api:
         channels = [
-            SmsChannel(desk, Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER), as_twilio.PUBLIC_URL),  # type: ignore[arg-type]
+            SmsChannel(
+                desk, Twilio(as_twilio.ACCOUNT, as_twilio.TOKEN, as_twilio.NUMBER, delete_after=0), as_twilio.PUBLIC_URL
+            ),  # type: ignore[arg-type]
             TelegramChannel(desk, Telegram(TELEGRAM_TOKEN, TELEGRAM_SECRET, api.address), "https://chat.example.org"),  # type: ignore[arg-type]
             WebChannel(desk),  # type: ignore[arg-type]
         ]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +44,7 @@ from bot.privacy.limits import Limit, Limiter
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import MemoryStore, Store
 from bot.privacy.store_file import FileStore
-from bot.settings import Settings, Twilio
+from bot.settings import DELETE_AFTER, Settings, Twilio, settings
 from tests.channels.as_twilio import (
     ACCOUNT,
     NUMBER,
@@ -70,7 +68,7 @@ from tests.channels.held_server import HELD_AFTER, HELD_BEFORE
 from tests.channels.serving import serving, wait_for
 from tests.conftest import ROOT, free_port, outreach
 
-OWN = Twilio(ACCOUNT, TOKEN, NUMBER)
+OWN = Twilio(ACCOUNT, TOKEN, NUMBER, delete_after=0)
 SETTINGS = Settings(data=Path("var"), retention_hours=24)
 ORGANISATION = ROOT / "deployment" / "organisation.example.yml"
 
@@ -899,12 +897,50 @@ def test_a_stopping_server_deletes_what_still_waits(
     assert "stay at Twilio" not in caplog.text
 
 
-def test_without_the_setting_nothing_is_deleted(serve: Serve) -> None:
+def test_with_zero_nothing_is_deleted(serve: Serve) -> None:
     with rest_api() as api:
         served = serve(own=replace(OWN, api=api.address))
         served.say(sms("can ICE come into my house"))
         served.tell(status("delivered"))
     assert api.asked == []
+
+
+@pytest.mark.parametrize(
+    ("label", "written", "minutes", "told"),
+    [
+        ("nothing is set", "", DELETE_AFTER, f"deleted at Twilio {DELETE_AFTER} minutes after"),
+        ("an hour", "60", 60, "deleted at Twilio 60 minutes after"),
+        ("off", "0", 0, "TWILIO_DELETE_AFTER is 0: every message stays at Twilio"),
+    ],
+)
+def test_messages_are_deleted_unless_somebody_says_otherwise(
+    label: str,
+    written: str,
+    minutes: int,
+    told: str,
+    assistant: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bot import remarks
+    from bot.server import open_channels
+
+    for name, value in {**KEYS, "TWILIO_DELETE_AFTER": written}.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    try:
+        own = settings()
+        assert own.twilio
+        assert own.twilio.delete_after == minutes
+        assert 1 <= DELETE_AFTER <= 15, "minutes, not hours"
+        channels = open_channels(Desk(assistant, MemoryStore(SETTINGS)), own)
+        made = [channel.deletions for channel in channels if isinstance(channel, SmsChannel)]
+        assert [bool(deletions) for deletions in made] == [minutes > 0]
+        said = capsys.readouterr().out + "\n".join(remarks.of_settings(own))
+        assert told in said
+        assert ("stays at Twilio" in said) == (minutes == 0)
+    finally:
+        settings.cache_clear()
 
 
 def test_the_list_of_deletions_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -1094,51 +1130,47 @@ def test_killed_between_receiving_and_answering(tmp_path: Path, line: Callable[.
     question = "can the jail hold me for ice if i am arrested"
     before, after = sms(question, HELD_BEFORE), sms(question, HELD_AFTER)
     stopped = "+13055550152"
-    try:
-        arguments = [str(python), "-m", "tests.channels.held_server", str(port), str(tmp_path)]
-        with _process(arguments, port, data) as (address, process):
-            assert post(address, sms("PARE", stopped)).text == line("opt_out/short", "es")
-            assert post(address, sms("can ICE come into my house", stopped)).text == ""
-            broken = []
+    arguments = [str(python), "-m", "tests.channels.held_server", str(port), str(tmp_path)]
+    with _process(arguments, port, data) as (address, process):
+        assert post(address, sms("PARE", stopped)).text == line("opt_out/short", "es")
+        assert post(address, sms("can ICE come into my house", stopped)).text == ""
+        broken = []
 
-            def send(form: dict[str, str]) -> None:
-                try:
-                    post(address, form)
-                except OSError as error:
-                    broken.append(type(error).__name__)
+        def send(form: dict[str, str]) -> None:
+            try:
+                post(address, form)
+            except OSError as error:
+                broken.append(type(error).__name__)
 
-            senders = [threading.Thread(target=send, args=(form,)) for form in (before, after)]
-            for sender in senders:
-                sender.start()
-            _until(lambda: (tmp_path / "before").exists() and (tmp_path / "after").exists(), 20)
-            process.send_signal(signal.SIGKILL)
-            process.wait(20)
-            for sender in senders:
-                sender.join(20)
-            assert len(broken) == 2, "Twilio got no answer"
-        unsent = json.loads((tmp_path / "after").read_text("utf-8"))
+        senders = [threading.Thread(target=send, args=(form,)) for form in (before, after)]
+        for sender in senders:
+            sender.start()
+        _until(lambda: (tmp_path / "before").exists() and (tmp_path / "after").exists(), 20)
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+        for sender in senders:
+            sender.join(20)
+        assert len(broken) == 2, "Twilio got no answer"
+    unsent = json.loads((tmp_path / "after").read_text("utf-8"))
 
-        port = free_port()
-        with _process([str(python.parent / "outreach"), "run", "--port", str(port)], port, data) as (address, _):
-            again = post(address, after)
-            assert again.text == "\n\n".join(unsent), "what was kept is said"
-            assert post(address, after) == again
-            first = post(address, before)
-            assert line("arrest_detainer/short") in first.text, "what was not kept is answered now"
-            assert post(address, before) == first
-            assert post(address, sms("more", HELD_AFTER)).text not in ("", again.text), "the conversation goes on"
-            assert post(address, sms("can ICE come into my house", stopped)).text == "", "STOP survives"
-            assert post(address, sms("START", stopped)).text == ""
-            assert post(address, sms("can ICE come into my house", stopped)).text != ""
-        store = FileStore(data, SETTINGS)
-        # PARE, two questions, MORE, START, one more question.
-        assert sum(store.counts().days.values()) == 6
-        store.close()
-        assert "SMS and WhatsApp are on" in (tmp_path / "log").read_text("utf-8")
-        assert "5550" not in (tmp_path / "log").read_text("utf-8")
-    finally:
-        name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
-        shutil.rmtree(Path("/dev/shm") / f"outreach-{os.getuid()}-{name}", ignore_errors=True)
+    port = free_port()
+    with _process([str(python.parent / "outreach"), "run", "--port", str(port)], port, data) as (address, _):
+        again = post(address, after)
+        assert again.text == "\n\n".join(unsent), "what was kept is said"
+        assert post(address, after) == again
+        first = post(address, before)
+        assert line("arrest_detainer/short") in first.text, "what was not kept is answered now"
+        assert post(address, before) == first
+        assert post(address, sms("more", HELD_AFTER)).text not in ("", again.text), "the conversation goes on"
+        assert post(address, sms("can ICE come into my house", stopped)).text == "", "STOP survives"
+        assert post(address, sms("START", stopped)).text == ""
+        assert post(address, sms("can ICE come into my house", stopped)).text != ""
+    store = FileStore(data, SETTINGS)
+    # PARE, two questions, MORE, START, one more question.
+    assert sum(store.counts().days.values()) == 6
+    store.close()
+    assert "SMS and WhatsApp are on" in (tmp_path / "log").read_text("utf-8")
+    assert "5550" not in (tmp_path / "log").read_text("utf-8")
 
 
 # --- as a phone shows it ----------------------------------------------------------------------------

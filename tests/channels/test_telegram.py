@@ -910,16 +910,41 @@ def test_a_repeat_after_a_restart_is_answered_once(assistant: Any, api: BotApi, 
     from bot.privacy.keys import MemoryKeys
 
     chat, keys = next(_chats), MemoryKeys()
+    asked = [says(chat, QUESTION), says(chat, "can ICE come to a school")]
+    with running(assistant, api, tmp_path, keys) as service:
+        assert [service.bring(made) for made in asked] == [(200, "answered")] * 2
+        assert [service.bring(made) for made in asked] == [(200, "repeat")] * 2
+    assert len(api.texts(chat)) == 2
+    with running(assistant, api, tmp_path, keys) as service:
+        assert [service.bring(made) for made in asked] == [(200, "repeat")] * 2
+        assert api.texts(chat) == []
+
+
+def test_repeats_of_a_conversation_that_is_forgotten_leave_nothing_of_it(
+    assistant: Any, api: BotApi, tmp_path: Path
+) -> None:
+    """A deletion takes along what was known of the messages before it; Telegram brings all of them again after a restart."""
+    from bot.privacy.keys import MemoryKeys
+
+    chat, keys = next(_chats), MemoryKeys()
     made, gone = says(chat, QUESTION), says(chat, "/delete")
     with running(assistant, api, tmp_path, keys) as service:
         assert service.bring(made) == (200, "answered")
         assert service.bring(gone) == (200, "answered")
-    assert len(api.texts(chat)) == 2
+        assert [service.bring(each) for each in (made, gone)] == [(200, "repeat")] * 2, "the process itself knows"
+        assert len(api.texts(chat)) == 2
+        api.calls.clear()
+    with sqlite3.connect(tmp_path / "outreach.db") as kept:
+        assert kept.execute("SELECT count(*) FROM conversations").fetchone() == (0,)
+        owners = [row[0] for row in kept.execute("SELECT conversation FROM replies")]
+        assert owners == ["", ""], "the deletion and that it was delivered, which hang on nobody"
     with running(assistant, api, tmp_path, keys) as service:
-        # Also of a conversation that is forgotten: its repeats say nothing, and do not begin it anew.
-        assert service.bring(made) == (200, "repeat")
+        assert service.bring(made) == (200, "answered"), "nobody knows it any more"
         assert service.bring(gone) == (200, "repeat")
-        assert api.texts(chat) == []
+        assert len(api.texts(chat)) == 1, "the deletion is not told twice"
+    with sqlite3.connect(tmp_path / "outreach.db") as kept:
+        assert kept.execute("SELECT count(*) FROM conversations").fetchone() == (0,), "it deletes again"
+        assert [row[0] for row in kept.execute("SELECT conversation FROM replies")] == ["", ""]
 
 
 @dataclass(frozen=True)

@@ -377,7 +377,8 @@ class TelegramChannel(InputChannel):
 
     async def _answer(self, step: Step, until: float) -> Reaction:
         number = str(step.update)
-        if self._out.get(step.update) == ALL or await self.desk.is_delivered(self.name(), number):
+        known = self._out.get(step.update) == ALL
+        if known or await self.desk.is_delivered(self.name(), number, str(step.chat)):
             return Reaction(200, "repeat")
         if self._is_rest_of_album(step):
             return Reaction(200, "ignore: album")
@@ -418,7 +419,7 @@ class TelegramChannel(InputChannel):
             return Reaction(503, outcome.value, wait)
         if outcome is Outcome.BLOCKED:
             await self.desk.end(self.name(), str(step.chat))
-        await self.desk.keep_delivered(self.name(), number)
+        await self.desk.keep_delivered(self.name(), number, str(step.chat))
         _remember(self._out, step.update, ALL)
         return Reaction(200, outcome.value if outcome is not Outcome.SENT else result.value)
 
