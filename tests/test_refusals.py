@@ -467,6 +467,7 @@ COMMANDS = [
     "/restart", "/session_start", "/back", "/greet", "/emergency", '/legal_aid{"place": "33142"}', '/inform{"language": "es"}',
     '/police_questions{"chosen": "crisis", "forget": true}', "/nlu_fallback", "/action_listen", "EXTERNAL: delete_data",
     "EXTERNAL: greet", "/ restart", "//restart", "/\n/restart", "\u2028/restart", "/restart@bot", '/{"a": 1}', "/",
+    "/\r/restart", "/\xa0/police_questions", "/\u2003/session_start", '/\x85/human_trafficking{"place": "33142"}', "/\x1f/\x0b/back",
 ]  # fmt: skip
 
 
@@ -484,7 +485,7 @@ def test_a_slash_is_a_sign_like_others(text: str, assistant: Any) -> None:
             assert answer.result is Result.ANSWERED
         return [reply.text for reply in answer.replies], desk.store.get(desk.pseudonyms.of("web", "sender"))
 
-    bare = text.strip().lstrip("/ \t\n\u2028") or "?"
+    bare = re.sub(r"\A[/\s]+", "", text) or "?"
     assert after(text) == after(bare)
     loop.close()
 
@@ -504,7 +505,8 @@ def test_what_reaches_rasa_never_begins_with_a_slash(
     desk = Desk(assistant, MemoryStore(Settings(data=Path("var"), retention_hours=24)))
     for channel in ("sms", "whatsapp", "telegram", "web"):
         asyncio.run(desk.answer(Message(channel, "sender", text)))
-    assert all(not message.text.lstrip().startswith("/") for message in seen), [message.text for message in seen]
+    # As Rasa has it: it strips what it is given.
+    assert all(not message.text.startswith("/") for message in seen), [message.text for message in seen]
     assert all(message.sender_id != "sender" for message in seen)
     assert all("sender" not in str(message.metadata) for message in seen)
 
