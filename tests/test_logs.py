@@ -185,7 +185,8 @@ def test_a_log_that_nobody_reads_holds_nothing_up() -> None:
         cwd=ROOT,
     ) as process:
         try:
-            assert process.stdin and process.stderr
+            assert process.stdin
+            assert process.stderr
             assert select.select([told], [], [], 30)[0], "it waits for somebody who reads its log"
             while select.select([process.stderr], [], [], 0.5)[0]:
                 os.read(process.stderr.fileno(), 65_536)

@@ -302,6 +302,8 @@ RAW = [
     ("a length as Python writes numbers", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 0_2\r\n\r\n{}", 400),
     ("a length twice", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
     ("a length and pieces", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("a blank behind a header's name", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length : 22\r\n\r\nGET /health HTTP/1.1\r\n\r\n", 400),
+    ("a header over two lines", b"POST /chat/v1/messages HTTP/1.1\r\nX: a\r\n Content-Length: 2\r\n\r\n{}", 400),
     ("an unknown transfer", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}", 400),
     ("pieces below zero", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nab\r\n", 400),
     ("an enormous length", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{}", 413),
@@ -327,6 +329,7 @@ def test_what_is_no_request_is_refused(
     if got:
         _are_hardened(dict(line.split(": ", 1) for line in lines[1:]))
     assert status == 200 or not LEAKS.search(body.decode()), body
+    assert got.count(b"HTTP/1.1 ") <= 1, "one request, one answer: what else was sent is none"
     assert "incident" not in caplog.text, "it is the caller's fault"
     assert service.kept() == before
     assert service.ask("/health")[0] == 200, "others are still served"
