@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from actions.knowledge.records import Fact
+from bot.privacy.logs import event
 
 logger = logging.getLogger(__name__)
 FILE = "withdrawn.yml"
@@ -59,6 +60,10 @@ class Withdrawal:
     """Last day of the withdrawal; None until somebody ends it."""
 
 
+NO_FILE = (0, 0)
+"""Seen where there is none: nothing is withdrawn."""
+
+
 class Withdrawals:
     """What is withdrawn, read again whenever the file changes: a running server follows within a minute.
 
@@ -77,15 +82,23 @@ class Withdrawals:
         try:
             state = self._file().stat()
         except (FileNotFoundError, NotADirectoryError):
-            self._seen, self._items = None, {}
+            self._seen, self._items = NO_FILE, {}
             return self._items
+        except OSError as error:
+            if self._seen is None:
+                raise WithdrawalError(f"{self._file()} cannot be read ({type(error).__name__}); mend it") from None
+            return self._items  # the folder is closed to us; the sweep of the store tells it every minute
         if (state.st_mtime_ns, state.st_size) != self._seen:
             try:
                 items = self._parsed()
             except WithdrawalError:
                 if self._seen is None:
                     raise
-                logger.error("withdrawn.yml cannot be read; what was withdrawn before stays withdrawn")
+                event(
+                    logger,
+                    logging.ERROR,
+                    "withdrawn.yml cannot be read; what was withdrawn before stays withdrawn (outreach withdraw)",
+                )
                 items = self._items
             self._items, self._seen = items, (state.st_mtime_ns, state.st_size)
         return self._items

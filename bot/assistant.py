@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,8 @@ from bot.train import ModelError, model_path
 from bot.words import Words, loaded
 
 logger = logging.getLogger(__name__)
+_FORCING = re.compile(r"\A[/\s]+")
+"""What Rasa takes for its command, or strips before it looks for one: any blank that Unicode has, not only those of a keyboard."""
 SECONDS = 10.0
 """A reply within so many seconds, or the fixed failure text."""
 
@@ -141,7 +144,7 @@ class Assistant:
         output = CollectedPlans()
         message = UserMessage(
             # A leading "/" is Rasa's way to force intents and slots; residents have no such way.
-            text.lstrip("/ \t\n") or "?",
+            _FORCING.sub("", text) or "?",
             output_channel=output,
             sender_id=incoming.conversation,
             input_channel=incoming.channel,

@@ -15,6 +15,9 @@ BODY_BYTES = 16_384
 BODY_SECONDS = 10
 """For the headers, and again for the body."""
 _LENGTH = re.compile(r"[0-9]{1,12}")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Of a header (RFC 9110, section 5.1). "Content-Length :" is another name to Sanic, which then takes the body for a request of its own;
+a proxy that reads on would hand its answer to somebody else (RFC 9112, section 5.1: refuse it). So is a line that continues another."""
 
 
 class BoundedRequest(Request):
@@ -23,9 +26,12 @@ class BoundedRequest(Request):
     def __init__(self, *arguments: Any, **options: Any):
         """
         Raises:
-            InvalidUsage: Sanic itself takes "-1" for a length, and reads on for ever without letting anybody else in; or "1_0".
+            InvalidUsage: Sanic itself takes "-1" for a length, and reads on for ever without letting anybody else in; or "1_0"; and anything
+                for a header's name.
         """
         super().__init__(*arguments, **options)
+        if not all(_NAME.fullmatch(name) for name in self.headers):
+            raise InvalidUsage("")
         lengths = self.headers.getall("content-length", [])
         codings = self.headers.getall("transfer-encoding", [])
         if len(lengths) + len(codings) > 1 or not all(_LENGTH.fullmatch(length) for length in lengths):

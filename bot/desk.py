@@ -219,7 +219,9 @@ class Desk:
     async def _answer(self, message: Message, danger: str | None) -> Answer:
         key = self.pseudonyms.of(message.channel, message.sender)
         stopping = SHAPES[message.channel].stop_words
-        names = self.pseudonyms.message(message.channel, message.id) if message.id and self.repeats else []
+        # With its sender: an id that comes twice, whoever made it, brings nobody the answer to somebody else.
+        told_apart = f"{message.sender}/{message.id}"
+        names = self.pseudonyms.message(message.channel, told_apart) if message.id and self.repeats else []
         if danger:
             # Whatever the carrier has said by itself, it was not this.
             message = replace(message, carrier_answered=False, carrier_word=None)
@@ -297,6 +299,10 @@ class Desk:
             outcome = await self.assistant.turn(incoming, record)
             plans, after = outcome.plans, outcome.record
         language = after.language if after and after.language else plans[-1]["language"]
+        if after is None:
+            # What is deleted goes under both names, whichever was found: a turn over midnight leaves one behind, and replies stay longer
+            # than records.
+            before = self.pseudonyms.before(message.channel, message.sender)
         # Words first: what cannot be said is not kept as having been said.
         answer = self._shaped(message, plans, Result.ANSWERED, language)
         kept = await self._commit(message, key, after, names, plans, before, lease)

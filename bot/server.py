@@ -196,6 +196,8 @@ def run(port: int, started: float) -> int:
         started: `time.monotonic()` when the command began.
     """
     own = settings()
+    # .env may have set what the environment may not.
+    logs.seal()
     host = own.host
     if not _free(port, host):
         raise SettingError(f"port {port} is taken; choose another with --port")

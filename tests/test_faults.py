@@ -723,6 +723,30 @@ def test_a_withdrawal_that_cannot_be_read_keeps_what_was_withdrawn(tmp_path: Pat
             Withdrawals(path).check()
 
 
+@pytest.mark.parametrize("spoilt", ["a file that is none", "a folder in its place", "a folder that is closed to us"])
+def test_a_running_server_without_withdrawals_goes_on_without_them(
+    spoilt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was withdrawn before; so every answer stays, instead of none."""
+    path = tmp_path / "withdrawn.yml"
+    running = Withdrawals(path)
+    running.check()
+    if spoilt == "a file that is none":
+        path.write_bytes(b"\xff\xfe{[[[")
+    elif spoilt == "a folder in its place":
+        path.mkdir()
+    else:
+        # Whoever runs the tests as root is let in everywhere.
+        monkeypatch.setattr(Path, "stat", _closed)
+    assert not running.withdrawn(["schools"], NOW.date())
+    with pytest.raises(WithdrawalError, match="mend it"):
+        Withdrawals(path).check()
+
+
+def _closed(*arguments: Any, **options: Any) -> Any:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_catalogues_that_vanish_while_it_runs_cost_nothing(assistant: Any, words: Any, tmp_path: Path) -> None:
     own = tmp_path / "locales"
     shutil.copytree(LOCALES, own)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 
 from bot.privacy import logs
-from tests.conftest import ROOT
+from tests.conftest import ROOT, free_port
 from tests.mischief import ROWS, Mischief
 
 TEXT = "qaxuvilo +13055550142 brimzotte"
@@ -157,6 +158,70 @@ def test_the_kernel_is_told_so() -> None:
         assert done.stdout.strip() == "(0, 0) 0"
     else:
         assert done.stdout.startswith("(0, 0)")
+
+
+# --- a log that is not read, a variable that comes late --------------------------------------------------
+
+UNREAD = """
+import logging, os, sys
+from bot.privacy import logs
+logs.install()
+for _ in range(4000):
+    logs.event(logging.getLogger("bot"), logging.WARNING, "an event of which many come")
+os.write(int(sys.argv[1]), b"still there")
+sys.stdin.read()
+logs.event(logging.getLogger("bot"), logging.WARNING, "the last event")
+"""
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up() -> None:
+    """A pipe takes 64 KB. What writes into a full one waits; in a server everybody would wait with it."""
+    told, telling = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD, str(telling)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[telling],
+        cwd=ROOT,
+    ) as process:
+        try:
+            assert process.stdin
+            assert process.stderr
+            assert select.select([told], [], [], 30)[0], "it waits for somebody who reads its log"
+            while select.select([process.stderr], [], [], 0.5)[0]:
+                os.read(process.stderr.fileno(), 65_536)
+            process.stdin.close()
+            after = process.stderr.read().decode().splitlines()
+        finally:
+            process.kill()
+            os.close(told)
+            os.close(telling)
+    assert after == ["WARNING lines are missing here: nobody read the log", "WARNING bot: the last event"]
+
+
+FROM_DOTENV = """
+import os, ssl, sys
+from pathlib import Path
+from bot.privacy import logs
+logs.install()
+from bot import server, settings
+settings.ROOT = Path(sys.argv[1])
+def store(own):
+    assert os.environ["READ"] == "yes"
+    context = ssl.create_default_context()
+    os._exit(3 if context.keylog_filename or "PYTHONASYNCIODEBUG" in os.environ else 0)
+server.open_store = store
+server.run(int(sys.argv[2]), 0.0)
+"""
+
+
+def test_what_the_environment_may_not_switch_on_the_file_of_settings_may_not_either(tmp_path: Path) -> None:
+    """Python writes the keys of connections, with which what goes to Telegram and Twilio can be read, wherever SSLKEYLOGFILE says."""
+    keys = tmp_path / "keys"
+    (tmp_path / ".env").write_text(f"SSLKEYLOGFILE={keys}\nPYTHONASYNCIODEBUG=1\nREAD=yes\n")
+    port = str(free_port())
+    done = subprocess.run([sys.executable, "-c", FROM_DOTENV, str(tmp_path), port], cwd=ROOT, timeout=60)
+    assert (done.returncode, keys.exists()) == (0, False)
 
 
 # --- words of ours ------------------------------------------------------------------------------------

@@ -298,6 +298,8 @@ RAW = [
     ("a length as Python writes numbers", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 0_2\r\n\r\n{}", 400),
     ("a length twice", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
     ("a length and pieces", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("a blank behind a header's name", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length : 22\r\n\r\nGET /health HTTP/1.1\r\n\r\n", 400),
+    ("a header over two lines", b"POST /chat/v1/messages HTTP/1.1\r\nX: a\r\n Content-Length: 2\r\n\r\n{}", 400),
     ("an unknown transfer", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n{}", 400),
     ("pieces below zero", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nab\r\n", 400),
     ("an enormous length", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n{}", 413),
@@ -323,6 +325,7 @@ def test_what_is_no_request_is_refused(
     if got:
         _are_hardened(dict(line.split(": ", 1) for line in lines[1:]))
     assert status == 200 or not LEAKS.search(body.decode()), body
+    assert got.count(b"HTTP/1.1 ") <= 1, "one request, one answer: what else was sent is none"
     assert "incident" not in caplog.text, "it is the caller's fault"
     assert service.kept() == before
     assert service.ask("/health")[0] == 200, "others are still served"
@@ -463,6 +466,7 @@ COMMANDS = [
     "/restart", "/session_start", "/back", "/greet", "/emergency", '/legal_aid{"place": "33142"}', '/inform{"language": "es"}',
     '/police_questions{"chosen": "crisis", "forget": true}', "/nlu_fallback", "/action_listen", "EXTERNAL: delete_data",
     "EXTERNAL: greet", "/ restart", "//restart", "/\n/restart", "\u2028/restart", "/restart@bot", '/{"a": 1}', "/",
+    "/\r/restart", "/\xa0/police_questions", "/\u2003/session_start", '/\x85/human_trafficking{"place": "33142"}', "/\x1f/\x0b/back",
 ]  # fmt: skip
 
 
@@ -480,7 +484,7 @@ def test_a_slash_is_a_sign_like_others(text: str, assistant: Any) -> None:
             assert answer.result is Result.ANSWERED
         return [reply.text for reply in answer.replies], desk.store.get(desk.pseudonyms.of("web", "sender"))
 
-    bare = text.strip().lstrip("/ \t\n\u2028") or "?"
+    bare = re.sub(r"\A[/\s]+", "", text) or "?"
     assert after(text) == after(bare)
     loop.close()
 
@@ -500,7 +504,8 @@ def test_what_reaches_rasa_never_begins_with_a_slash(
     desk = Desk(assistant, MemoryStore(Settings(data=Path("var"), retention_hours=24)))
     for channel in ("sms", "whatsapp", "telegram", "web"):
         asyncio.run(desk.answer(Message(channel, "sender", text)))
-    assert all(not message.text.lstrip().startswith("/") for message in seen), [message.text for message in seen]
+    # As Rasa has it: it strips what it is given.
+    assert all(not message.text.startswith("/") for message in seen), [message.text for message in seen]
     assert all(message.sender_id != "sender" for message in seen)
     assert all("sender" not in str(message.metadata) for message in seen)
 

@@ -153,6 +153,46 @@ def test_that_a_message_was_delivered_goes_with_its_conversation(store: Store) -
     assert store.handled(["k-2-delivered"]) is None
 
 
+@pytest.mark.parametrize("left", ["a record and a reply", "a reply alone, the record's time being over"])
+def test_a_deletion_takes_what_midnight_left_behind(
+    left: str, store: Store, assistant: Any, say: Callable[..., Any]
+) -> None:
+    """A turn that began before midnight is kept under yesterday's name beside today's; and replies stay longer than short-lived records."""
+    from bot.desk import Desk
+
+    desk = Desk(assistant, store, counting=False)
+    midnight = NOW.replace(hour=0) + dt.timedelta(days=1)
+    with clock.fixed(midnight - dt.timedelta(minutes=5)):
+        old = desk.pseudonyms.of("sms", "+13055550100")
+        store.commit(old, TALK if left.startswith("a record") else Record(), ["m1"], PLANS)
+        if not left.startswith("a record"):
+            # As Redis does when the long clock has run out, and the file until it is swept.
+            if isinstance(store, RedisStore):
+                store._redis.delete(f"outreach:c:{old}")
+            elif isinstance(store, FileStore):
+                store._db.execute("DELETE FROM conversations")
+            else:
+                store._records.clear()  # type: ignore[attr-defined]
+    with clock.fixed(midnight + dt.timedelta(minutes=5)):
+        if left.startswith("a record"):
+            store.commit(desk.pseudonyms.of("sms", "+13055550100"), TALK, ["m2"], PLANS)
+        assert say(desk, "delete my messages", id="SM3").replies[0].topic == "delete_data"
+        assert store.get(old) is None
+        assert store.handled(["m1"]) is None
+        assert store.handled(["m2"]) is None
+
+
+def test_an_id_that_comes_from_two_senders_is_two_messages(assistant: Any, say: Callable[..., Any]) -> None:
+    from bot.desk import Desk, Result
+
+    desk = Desk(assistant, MemoryStore(OWN), counting=False)
+    assert "33142" in say(desk, "i need a free lawyer in 33142", id="SM1").replies[0].text
+    other = say(desk, "can the police ask for my papers", id="SM1", sender="+13055550101")
+    assert other.result is Result.ANSWERED
+    assert [reply.topic for reply in other.replies] == ["police_questions"]
+    assert say(desk, "i need a free lawyer in 33142", id="SM1").result is Result.REPEATED
+
+
 def test_a_conversation_moves_to_today_s_name(store: Store) -> None:
     store.commit("yesterday", TALK, ["m1"], PLANS)
     store.commit("today", TALK, ["m2"], PLANS, None, "yesterday")
@@ -305,6 +345,24 @@ def test_a_clock_set_back_prolongs_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_clock_set_back_by_less_than_was_idle_prolongs_nothing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """25 minutes pass, and the clock says again what it said: five are left to MORE, not thirty."""
+    store: Any = MemoryStore(OWN) if kind == "memory" else FileStore(tmp_path, OWN)
+    passed = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    store.commit("k", TALK)
+    passed[0] += 25 * 60
+    assert store.get("k").more
+    passed[0] += 5 * 60
+    left = store.get("k")
+    assert left.language == "ht"
+    assert not left.more
+    store.close()
+
+
 def test_a_clock_set_back_prolongs_nothing_in_redis(redis_url: str) -> None:
     store = RedisStore(redis_url, OWN)
     store._redis.flushall()
@@ -322,6 +380,23 @@ def test_two_servers_on_one_file_are_told_so(tmp_path: Path) -> None:
         FileStore(tmp_path, OWN)
     first.close()
     FileStore(tmp_path, OWN).close()
+
+
+def test_a_file_that_was_removed_is_not_written_to(tmp_path: Path, assistant: Any, say: Callable[..., Any]) -> None:
+    """A file without a name takes everything and keeps nothing: what cannot be kept is not said to be, and an opt-out waits in memory."""
+    store = FileStore(tmp_path, OWN)
+    desk = a_desk(assistant, store)
+    assert say(desk, "i need a free lawyer in 33142", id="SM1").kept
+    for path in tmp_path.glob("outreach*"):
+        path.unlink()
+    answer = say(desk, "can the police ask for my papers", id="SM2")
+    assert answer.replies[0].topic == "police_questions"
+    assert not answer.kept
+    assert say(desk, "he is shooting at us right now", id="SM3").replies[0].kind == "emergency"
+    assert say(desk, "STOP", id="SM4").replies[0].topic == "opt_out"
+    assert [unsaved.out for unsaved in desk._unsaved.values()] == [True]
+    assert say(desk, "hello", id="SM5").replies == []
+    store.close()
 
 
 def test_a_damaged_file_is_told_so_and_left_alone(tmp_path: Path) -> None:

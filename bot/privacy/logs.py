@@ -18,6 +18,7 @@ import os
 import re
 import resource
 import secrets
+import select
 import shutil
 import sys
 import tempfile
@@ -45,6 +46,9 @@ _SENTENCE = re.compile(r"(?:[A-Za-z ,.;:'\"()/@_?-]|\{[a-z]+\}){1,240}")
 _FILES: dict[str, str] = {}
 """Source file -> module, as far as it was asked for."""
 
+LINES_LOST = b"WARNING lines are missing here: nobody read the log\n"
+_unread: set[int] = set()
+_writing = threading.RLock()
 _out, _err = 1, 2
 """Descriptors of the real standard output and error."""
 _installed = False
@@ -223,9 +227,24 @@ def say(line: str, error: bool = False) -> None:
 
 
 def _write(descriptor: int, line: str) -> None:
-    """One line in one piece, whoever writes at the same time. A log that cannot be written must not stop an answer."""
-    with contextlib.suppress(OSError):
-        os.write(descriptor, (line + "\n").encode("utf-8", "replace"))
+    """One line in one piece, whoever writes at the same time. A log that cannot be written must not stop an answer: nor may one that
+    nobody reads any more, a full pipe or a terminal that was halted, in which a write would wait for ever and with it everybody."""
+    data = line.encode("utf-8", "replace")
+    with contextlib.suppress(OSError), _writing:
+        if not _has_room(descriptor):
+            _unread.add(descriptor)
+            return
+        if descriptor in _unread:
+            _unread.discard(descriptor)
+            data = LINES_LOST + data
+        os.write(descriptor, data[: select.PIPE_BUF - 1] + b"\n")
+
+
+def _has_room(descriptor: int) -> bool:
+    """Whether PIPE_BUF bytes are taken at once, or refused at once (https://docs.python.org/3/library/select.html#select.PIPE_BUF)."""
+    looked = select.poll()
+    looked.register(descriptor, select.POLLOUT)
+    return bool(looked.poll(0))
 
 
 def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
@@ -268,8 +287,6 @@ def install() -> None:
     warnings.showwarning = lambda *arguments, **options: None  # type: ignore[assignment]
     logging.Logger.callHandlers = _handle  # type: ignore[method-assign, assignment]
     logging.raiseExceptions = False
-    for name in DEBUGGING:
-        os.environ.pop(name, None)
     _no_core_dumps()
     os.umask(0o077)
     seal()
@@ -290,9 +307,11 @@ def _no_core_dumps() -> None:
 
 
 def seal() -> None:
-    """Set every logger that there is to what it may say; again whenever something was loaded that may have set it otherwise."""
+    """Set every logger that there is to what it may say; again whenever something was loaded that may have set it otherwise: .env too."""
     import structlog
 
+    for name in DEBUGGING:
+        os.environ.pop(name, None)
     structlog.configure(
         processors=[_nothing_of_it],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

@@ -12,6 +12,7 @@ nothing else; what a resident then sees is decided in bot/desk.py.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 from actions import clock
 from bot.privacy.pseudonyms import tag_of
-from bot.privacy.records import Record, fresh, has_context, rounded
+from bot.privacy.records import ROUNDING, Record, fresh, has_context, rounded
 from bot.settings import Settings
 
 REPEAT_HOURS = 24
@@ -143,17 +144,21 @@ class Clocks:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self._exact: dict[str, dt.datetime] = {}
+        self._exact: dict[str, tuple[dt.datetime, float]] = {}
 
     def usable(self, key: str, record: Record) -> Record | None:
         """The record as it may be used now."""
-        return fresh(record, clock.now(), self.settings, self._exact.get(key))
+        now, (used, since) = clock.now(), self._exact.get(key, (None, 0.0))
+        if used and used - now <= ROUNDING:
+            # What has passed in truth counts too: a clock that was set back by less than that shows nothing of it.
+            used = min(used, now - dt.timedelta(seconds=time.monotonic() - since))
+        return fresh(record, now, self.settings, used)
 
     def stamped(self, key: str, record: Record) -> Record:
         """The record with its last use, rounded; the exact one is only remembered here."""
         now = clock.now()
         self._exact.pop(key, None)
-        self._exact[key] = now
+        self._exact[key] = now, time.monotonic()
         return replace(record, used=rounded(now))
 
     def drop(self, key: str) -> None:
@@ -164,7 +169,9 @@ class Clocks:
         """Forget last uses that no clock needs any more."""
         least = clock.now() - dt.timedelta(hours=self.settings.retention_hours)
         for key in [
-            key for key, used in self._exact.items() if used < least or used > clock.now() + dt.timedelta(minutes=10)
+            key
+            for key, (used, _) in self._exact.items()
+            if used < least or used > clock.now() + dt.timedelta(minutes=10)
         ]:
             del self._exact[key]
 

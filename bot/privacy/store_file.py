@@ -126,6 +126,9 @@ class FileStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, and every fault as a StoreError."""
+        if not self.path.exists():
+            # SQLite goes on writing to a file that has no name any more: an opt-out would be kept until the next start only.
+            raise StoreError(f"{self.path} is gone; stop the server, put it back (docs/runbook.md), start again")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
