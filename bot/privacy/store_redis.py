@@ -21,7 +21,7 @@ import redis
 
 from actions import clock
 from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
-from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
+from bot.privacy.store import Counted, Counts, Plan, StoreError, day_cell, delivery_cell, repeat_hours, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
@@ -135,7 +135,8 @@ class RedisStore:
                 if messages:
                     owner = key if record else ""
                     value = json.dumps({"of": owner, "plans": list(plans)})
-                    seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=REPEAT_HOURS))
+                    hours = dt.timedelta(hours=repeat_hours(self.settings))
+                    seconds = _seconds_until(rounded(clock.now()) + ROUNDING + hours)
                     pipe.set(self._key("m", messages[0]), value, ex=seconds)
                     if owner:
                         pipe.sadd(self._key("r", key), messages[0])
@@ -176,7 +177,7 @@ class RedisStore:
         names = self._redis.smembers(self._key("r", before))
         if names:
             pipe.sadd(self._key("r", key), *names)
-            pipe.expire(self._key("r", key), (REPEAT_HOURS + 1) * 3600)
+            pipe.expire(self._key("r", key), (repeat_hours(self.settings) + 1) * 3600)
         pipe.delete(self._key("c", before), self._key("x", before), self._key("r", before))
 
     def forget(self, key: str) -> None:
