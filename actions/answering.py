@@ -31,8 +31,14 @@ WITH_PLACES = frozenset(
     }
 )
 """Topics whose own directory entries end their answer."""
-SENSITIVE = frozenset({"domestic_violence", "human_trafficking"})
+SENSITIVE = frozenset({"domestic_violence", "human_trafficking", "crisis"})
 """Their answers end with how to get rid of them: the phone may be in another hand."""
+HARMED = frozenset({"DOMESTIC_VIOLENCE", "BEATEN_BY", "ABUSER", "RAPE", "TRAFFICKER", "FORCED_WORK"})
+"""Concepts of a message that may be read by who does the harm: its answer ends so too, whatever the topic."""
+AT_HOME = frozenset({"HUSBAND", "WIFE", "PARTNER", "EX"})
+"""The same for a call for help that names one of them."""
+HARM = frozenset({"domestic_violence", "trafficking", "sexual_assault"})
+"""Kinds of case whose places are listed as carefully."""
 LISTED = 4
 """Passages or rules offered at once."""
 LANGUAGES = ("en", "es", "ht")
@@ -86,9 +92,29 @@ def plan(kind: str, topic: str | None, language: str, paragraphs: Sequence[Any],
         "facts": [],
         "buttons": [],
         "more": False,
+        "guarded": topic in SENSITIVE,
+        "closing": [],
     }
     made.update(more)
     return made
+
+
+def deleting() -> list[Line]:
+    """The last line of what somebody else may read on the same phone."""
+    return [line("phrase/safety_delete")]
+
+
+def close(plans: Sequence[Plan], told: bool = False) -> None:
+    """Have the turn end with how to get rid of it, where any of its plans ought to; it is said once.
+
+    Args:
+        plans: of the turn.
+        told: whether it ought to whatever they are.
+    """
+    last = next((made["closing"] for made in reversed(plans) if made["closing"]), deleting() if told else [])
+    for made in plans:
+        made["closing"] = []
+    plans[-1]["closing"] = last
 
 
 def button(button_id: str, text_id: str, language: str | None = None) -> dict[str, Any]:
@@ -146,6 +172,12 @@ class Answering:
         if not understood["urgent"] and not plans:
             plans = [self._doubt(understood, after)]
         self._around(plans, understood, before, after)
+        if understood["case"] in HARM:
+            for made in plans:
+                made["guarded"] = True
+        harm = HARMED | AT_HOME if any(made["topic"] == "emergency" for made in plans) else HARMED
+        erased = any(made["topic"] in ("delete_data", "opt_out") for made in plans)
+        close(plans, understood["watched"] or bool(harm & set(understood["concepts"]) and not erased))
         return Turn(plans, after)
 
     def _rest(
@@ -162,8 +194,14 @@ class Answering:
             return [plan("notice", None, language, [[line("phrase/number_unknown")]])]
         plans: list[Plan] = []
         topics = list(understood["topics"][:MOST_TOPICS])
-        if "domestic_violence" not in topics:  # a threat to kill stays first, whatever else is asked
-            topics.sort(key=lambda topic: len(self.knowledge.texts[f"{topic}/short"]))
+        # What begins with 911 and names nothing is first, whatever else is asked, a threat to kill before all; else the shorter answer.
+        topics.sort(
+            key=lambda topic: (
+                topic != "domestic_violence",
+                topic not in SENSITIVE,
+                len(self.knowledge.texts[f"{topic}/short"]),
+            )
+        )
         for topic in topics:
             plans += self._topic(topic, understood, before, after, today)
         return plans
@@ -190,7 +228,8 @@ class Answering:
     def _urgent(self, topic: str, language: str, after: Conversation) -> Plan:
         after.last_topics = [topic, *[old for old in after.last_topics if old != topic]][:3]
         facts = list(self.knowledge.answers[topic].facts)
-        return plan(topic, topic, language, [[line(f"{topic}/short")]], facts=facts)
+        closing = deleting() if topic in SENSITIVE else []
+        return plan(topic, topic, language, [[line(f"{topic}/short")]], facts=facts, closing=closing)
 
     def _around(
         self, plans: list[Plan], understood: Mapping[str, Any], before: Conversation, after: Conversation
@@ -206,8 +245,11 @@ class Answering:
             "crime_victim_visa",
         ):
             first["paragraphs"].append([line("phrase/after_rape")])
-        if understood["watched"] and first["topic"] not in SENSITIVE:
-            first["paragraphs"].append([line("phrase/safety_delete")])
+        if "DELETE" in understood["concepts"] and not any(
+            made["topic"] == "delete_data" or "delete_data" in made["choices"] for made in calm
+        ):
+            # Perhaps it was meant: what to write so that it is done.
+            last["paragraphs"].append([line("privacy/more/1")])
         if understood["personal"] and not any(made["topic"] == "privacy" for made in calm):
             first["paragraphs"].append([line("privacy/personal")])
         answered = first["kind"] in ("answer", "service", "clarify", "offer", "question")
@@ -250,7 +292,8 @@ class Answering:
         return made
 
     def _withdrawn(self, topic: str, language: str) -> Plan:
-        return plan("answer", topic, language, [[line("phrase/withdrawn")]], facts=[])
+        closing = deleting() if topic in SENSITIVE else []
+        return plan("answer", topic, language, [[line("phrase/withdrawn")]], facts=[], closing=closing)
 
     def _policy(self, topic: str, understood: Mapping[str, Any], after: Conversation, today: dt.date) -> Plan:
         answer = self.knowledge.answers[topic]
@@ -266,7 +309,7 @@ class Answering:
             more=bool(self._parts(topic)),
         )
         if topic in SENSITIVE:
-            made["paragraphs"].append([line("phrase/safety_delete")])
+            made["closing"] = deleting()
         after.more = {"topic": topic, "from": 0} if made["more"] else None
         if not understood.get("brief"):
             made["buttons"] = self._next(topic)
@@ -283,7 +326,10 @@ class Answering:
         if topic == "privacy" and self.organisation_kind:
             # A nonprofit and a public agency differ: public-records law.
             parts.insert(0, "privacy/agency" if self.organisation_kind == "public agency" else "privacy/nonprofit")
-        return [*parts, "places"] if topic in WITH_PLACES else parts
+        if topic not in WITH_PLACES:
+            return parts
+        # The last of what somebody else may read is how to delete it.
+        return [*parts[:-1], "places", parts[-1]] if topic in SENSITIVE else [*parts, "places"]
 
     def _go_on(self, understood: Mapping[str, Any], before: Conversation, after: Conversation, today: dt.date) -> Plan:
         language = understood["language"]
@@ -297,21 +343,22 @@ class Answering:
         parts = self._parts(topic)
         end = min(len(parts), start + 1) if understood.get("brief") else len(parts)
         paragraphs: list[Any] = []
+        closing: list[Line] = []
         for part in parts[start:end]:
             if part == "places":
                 found = self._place(before.place)
                 entries = finder.find(self.knowledge, answer.directory, language, None, found)
                 if entries:
-                    paragraphs.append([line("phrase/places_that_help")])
+                    paragraphs.append([line("phrase/call_first"), line("phrase/places_that_help")])
                     paragraphs += [self._entry(entry, language, understood) for entry in entries]
             else:
                 paragraphs.append([line(part)])
         left = end < len(parts)
         if not left:
+            # Under everything else stands how to delete a conversation, where that is the last of the answer.
+            closing = paragraphs.pop() if topic in SENSITIVE else []
             paragraphs.append(self._age(answer.more_facts, today))
-            if topic in SENSITIVE:
-                paragraphs.append([line("phrase/safety_delete")])
-        made = plan("answer", topic, language, paragraphs, facts=list(answer.more_facts), more=left)
+        made = plan("answer", topic, language, paragraphs, facts=list(answer.more_facts), more=left, closing=closing)
         if left:
             after.more = {"topic": topic, "from": end}
             made["buttons"] = [button("more", "phrase/more_button")]
@@ -480,7 +527,11 @@ class Answering:
                 head = line("phrase/place_near", place=name)
         case = understood["case"]
         entries = finder.find(self.knowledge, finder.legal_ids(self.knowledge, case), language, case, found)
-        paragraphs = [[head], *[self._entry(entry, language, understood) for entry in entries]]
+        # What first shows on a locked phone is this and not the name of a shelter.
+        paragraphs = [
+            [line("phrase/call_first"), head],
+            *[self._entry(entry, language, understood) for entry in entries],
+        ]
         paragraphs.append([line("phrase/rest_hotline")])
         checked = min((entry.checked_on for entry in entries if entry.checked_on), default=None)
         if checked:
@@ -490,6 +541,8 @@ class Answering:
         more = bool(answer.more)
         after.more = {"topic": "legal_aid", "from": 0}
         made = plan("answer", "legal_aid", language, paragraphs, facts=list(answer.facts), more=more)
+        if case in HARM:
+            made["closing"] = deleting()
         made["directory"] = [entry.id for entry in entries]
         made["buttons"] = [button("more", "phrase/more_button")]
         return [made]

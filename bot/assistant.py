@@ -13,7 +13,7 @@ from rasa.core.agent import Agent
 from rasa.core.channels.channel import UserMessage
 from rasa.core.lock_store import InMemoryLockStore
 
-from actions.answering import line, plan
+from actions.answering import SENSITIVE, close, deleting, line, plan
 from actions.knowledge.load import Knowledge, knowledge
 from bot import in_process
 from bot.channels.output import CollectedPlans
@@ -182,7 +182,7 @@ def notice(text_id: str, language: str) -> Plan:
 
 def urgent(topic: str, language: str) -> Plan:
     """The fixed 911 or 988 text, as it is said when nothing else can be."""
-    return plan(topic, topic, language, [[line(f"{topic}/short")]])
+    return plan(topic, topic, language, [[line(f"{topic}/short")]], closing=deleting() if topic in SENSITIVE else [])
 
 
 def failure(text: str, record: Record | None = None, likely: str | None = None) -> list[Plan]:
@@ -198,7 +198,9 @@ def failure(text: str, record: Record | None = None, likely: str | None = None) 
         incident(error, "while looking at a language")
         language = next((code for code in (before, likely) if code in languages.LANGUAGES), None) or "en"
     danger = safety.screen(text)
-    return [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
+    plans = [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
+    close(plans)
+    return plans
 
 
 def incident(error: BaseException, where: str, /, **values: logs.Value) -> str:

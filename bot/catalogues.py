@@ -31,7 +31,7 @@ from bot.words import DOMAIN, LOCALES
 TRANSLATED = ("es", "ht")
 ALL = ("en", *TRANSLATED)
 NAMES = {"en": "English", "es": "Spanish", "ht": "Haitian Creole"}
-URGENT = ("emergency/short", "crisis/short", "phrase/failure")
+URGENT = ("emergency/short", "crisis/short", "phrase/failure", "phrase/safety_delete")
 """Texts that may never be stale or missing: train, run and the image build stop without them."""
 
 _OF = re.compile(r"^of: ([0-9a-f]{12})$")

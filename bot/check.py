@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actions import clock, organisation
-from actions.answering import Answering, Conversation
+from actions.answering import SENSITIVE, Answering, Conversation
 from actions.freshness import Withdrawals
 from actions.knowledge.load import FOLDER as KNOWLEDGE
 from actions.knowledge.load import Knowledge, load, read_yaml
@@ -36,12 +36,24 @@ AS_LONG_AS_THEY_ARE = (PLACES, "policy_text", "help_menu")
 """Lists and quotations: shown in the table, held to no budget (docs/decisions/0007-sms.md)."""
 SENTENCE_WORDS = 32
 NEUTRAL = 60
-"""Characters at the start of sensitive answers that name neither abuse nor police."""
-SENSITIVE = ("domestic_violence", "human_trafficking", "crisis")
+"""Characters at the start of each message of sensitive answers that name neither abuse nor police: what a locked phone shows."""
 NOT_NEUTRAL = re.compile(
-    r"abus|violen|beat|partner|husband|traffick|police|maltrat|golpe|pareja|marido|trata\b|polic|maltrete|vyolans|bat ou|mari|lapolis|trafik",
+    "|".join(
+        (
+            r"abus|\babi\b|violen|vyolans|maltrat|maltrete|beat|\bbat\b|golpe|\bpega|frape|hurt|\bdaño",  # what was done
+            r"\brape|violaci|kadejak|assault|agresi|agresyon|\bsex|sèks|victim|víctim|viktim|domestic|doméstic",
+            r"traffick|trafik|\btrata\b|forced|forzad|fòse|\bforce\b|\bfuerza\b|smuggl|coerc|coacci",
+            r"suicid|swisid|touye|kill|\bmatar|\bmorir|\bdie\b",
+            r"husband|\bwife|spouse|partner|boyfriend|marido|espos|pareja|novio|\bmari\b|madanm|mennaj",  # by whom
+            r"shelter|refugio|albergue|\babri\b|lodge|safespace|rape crisis|vawa",  # where help is
+            r"protection order|injunction|orden de protec|lòd pwotek|\bjudge|\bjuez|\bjij\b",
+            r"polic|lapolis|sheriff|cherif|deput|officer|ofisye|law enforcement|agentes? del orden|prosecut|fiscal|pwokirè",
+        )
+    ),
     re.IGNORECASE,
 )
+"""Words of abuse and of police. 911 and 988 are none of them: they open the first message of such an answer, as they open many others
+that tell nothing; whoever is in danger reads them before anything else (docs/decisions/0007-sms.md)."""
 LEAST_MESSAGES = {"policy": 20, "urgent": 20, "service": 8}
 """Training messages per topic and language under which a topic cannot be learned."""
 NEAR = 0.8
@@ -165,6 +177,13 @@ def check_texts(words: Words) -> Iterator[Problem]:
         for text_id in words.knowledge.texts:
             kind = text_id.rsplit("/", 1)[-1]
             try:
+                # Each of them can be a message of its own.
+                begins = text_id.split("/")[0] in SENSITIVE and kind != "title"
+                if begins and (found := NOT_NEUTRAL.search(words.line(text_id, language)[:NEUTRAL])):
+                    yield Problem(
+                        f"locales/{language}: {text_id}",
+                        f"its first {NEUTRAL} characters say {found.group(0)!r}; the phone may be in another hand",
+                    )
                 if kind == "title":
                     shown = words.line(text_id, language)
                     if len(shown) > TITLE:
@@ -179,11 +198,6 @@ def check_texts(words: Words) -> Iterator[Problem]:
                         yield Problem(
                             f"locales/{language}: {text_id}",
                             f"{len(shown)} characters filled, at most {most}; shorten it",
-                        )
-                    if topic in SENSITIVE and (found := NOT_NEUTRAL.search(shown[:NEUTRAL])):
-                        yield Problem(
-                            f"locales/{language}: {text_id}",
-                            f"its first {NEUTRAL} characters say {found.group(0)!r}; the phone may be in another hand",
                         )
             except MissingWords:
                 continue  # catalogues.check tells

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from actions.answering import line, plan
+from actions.answering import SENSITIVE, line, plan
 from bot.assistant import Assistant, Incoming, Plan, incident, notice, urgent
 from bot.channels.shape import SHAPES, shape
 from bot.nlg import Reply
@@ -149,7 +149,7 @@ class Desk:
         # The texts that must come when words themselves fail; read now, so that a missing one stops the start.
         self._fixed = {
             (text_id, code): assistant.words.line(text_id, code)
-            for text_id in ("emergency/short", "crisis/short", "phrase/failure")
+            for text_id in ("emergency/short", "crisis/short", "phrase/failure", "phrase/safety_delete")
             for code in languages.LANGUAGES
         }
         self._unsaved: dict[str, _Unsaved] = {}
@@ -529,7 +529,8 @@ class Desk:
             likely = message.language or message.hint
             language = likely if likely in languages.LANGUAGES else "en"
         replies = [Reply(self._fixed[f"{danger}/short", language], language, danger, danger)] if danger else []
-        replies.append(Reply(self._fixed["phrase/failure", language], language, "notice", None))
+        closing = f"\n\n{self._fixed['phrase/safety_delete', language]}" if danger in SENSITIVE else ""
+        replies.append(Reply(f"{self._fixed['phrase/failure', language]}{closing}", language, "notice", None))
         try:
             form = SHAPES[message.channel]
             replies = [shape(reply, form, self.assistant.words) for reply in replies]

@@ -32,6 +32,10 @@ class Reply:
     """English stands in for a stale translation."""
     more: bool = False
     """There is a rest behind MORE."""
+    closing: str = ""
+    """The last line, under all that a channel puts below the text; shaping makes it a part of the text."""
+    guarded: bool = False
+    """No message of it begins with what it is about: somebody else may look at the phone."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `ask` and the widget; `fallback` only where it is true."""
@@ -120,6 +124,8 @@ def _render(plan: Mapping[str, Any], language: str, words: Words) -> Reply:
         links=links,
         buttons=buttons,
         more=bool(plan["more"]),
+        closing=" ".join(_line(made, language, words) for made in plan.get("closing") or ()),
+        guarded=bool(plan.get("guarded")),
     )
 
 

@@ -170,6 +170,8 @@ class Words:
                 return self.organisation.name or self.line("phrase/org_unset", language)
             if kind == "org_contact":
                 return self.organisation.contact
+            if kind == "org_privacy":
+                return self.organisation.privacy_contact
             if kind == "org_hours":
                 return self.organisation.hours.get(language, "")
             if kind == "retention":

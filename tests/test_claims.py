@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import redis
 import yaml
 
-from bot.privacy.store import Store
+from actions import clock
+from actions.answering import Answering, Conversation
+from actions.freshness import Withdrawals
+from actions.knowledge.load import knowledge
+from bot.nlg import render
+from bot.nlu.understanding import Understanding
+from bot.privacy.records import Record
+from bot.privacy.store import MemoryStore, Store
+from bot.privacy.store_file import FileStore
+from bot.privacy.store_redis import RedisStore
 from bot.settings import SettingError, Settings, settings
 from bot.words import loaded
-from tests.conftest import ROOT, table
+from tests.conftest import NOW, ROOT, table
+from tests.test_store import redis_server
 
 DOCUMENTS = ("docs/privacy.md", "docs/threat-model.md", "docs/runbook.md", "SECURITY.md")
 REFERENCE = re.compile(r"\[test: (tests/[\w/]+\.py)::(\w+)\]")
@@ -230,17 +243,98 @@ def test_the_page_s_figures_are_the_settings(code: str, defaults: Settings) -> N
     assert set(_figures(_in(code))) == {*hours, *minutes, "2", "911", "988"}, "no figure but these"
 
 
+@pytest.fixture
+def set_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Settings]]:
+    """An operator who sets RETENTION_HOURS: everything that reads the settings starts anew."""
+
+    def put(hours: int) -> Settings:
+        monkeypatch.setenv("RETENTION_HOURS", str(hours))
+        settings.cache_clear()
+        loaded.cache_clear()
+        return settings()
+
+    yield put
+    settings.cache_clear()
+    loaded.cache_clear()
+
+
 @pytest.mark.parametrize("code", ["en", "es", "ht"])
-def test_the_chat_tells_the_hours_that_are_set(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETENTION_HOURS", "71")
-    for cache in (settings, loaded):
-        cache.cache_clear()
+def test_the_chat_tells_the_hours_that_are_set(code: str, set_to: Callable[[int], Settings]) -> None:
+    """The whole answer as it is said, with everything behind MORE, and the line on the chat page: one figure, and it is the setting's."""
+    for hours in (71, 5):
+        own = set_to(hours)
+        answering, before = Answering(knowledge(), Withdrawals(), "nonprofit"), Conversation()
+        first = answering.answer(Understanding(topics=["privacy"], language=code).as_dict(), before, clock.today())
+        rest = answering.answer(
+            Understanding(command="more", language=code).as_dict(), first.conversation, clock.today()
+        )
+        said = [render(plan, loaded()).text for turn in (first, rest) for plan in turn.plans]
+        assert len(said) == 2
+        for text in (*said, loaded().line("phrase/page_kept", code)):
+            assert re.findall(rf"(\d+) {UNITS[code][0]}\b", text) == [str(own.retention_hours)], text
+
+
+@pytest.mark.parametrize("code", ["en", "es", "ht"])
+def test_the_chat_tells_of_the_place(code: str, defaults: Settings) -> None:
+    """A record can hold a place: who is told what is kept is told of it."""
+    assert "place" in Record.__dataclass_fields__
+    for text_id in ("privacy/short", "phrase/page_kept"):
+        assert "ZIP" in loaded().line(text_id, code)
+
+
+@pytest.mark.parametrize("hours", [1, 5, 24, 48])
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_the_store_keeps_nothing_beyond_the_hours_that_are_told(
+    kind: str, hours: int, set_to: Callable[[int], Settings], tmp_path: Path
+) -> None:
+    own = set_to(hours)
+    store: Store = MemoryStore(own) if kind == "memory" else FileStore(tmp_path, own, durable=False)
+    plans = [
+        {
+            "kind": "answer",
+            "topic": "legal_aid",
+            "paragraphs": [[{"id": "phrase/place_near", "values": {"place": "33127"}}]],
+        }
+    ]
+    store.commit("k", Record(language="ht", last_topics=["legal_aid"], place="33127"), ["m"], plans)
+    with clock.fixed(NOW + dt.timedelta(hours=hours, minutes=-11)):
+        kept = store.get("k")
+        assert kept is not None
+        assert kept.language == "ht"
+        assert (store.handled(["m"]) is not None) == (hours <= 24), (
+            "what answered a message goes after a day at the latest"
+        )
+    with clock.fixed(NOW + dt.timedelta(hours=hours, minutes=11)):
+        assert store.handled(["m"]) is None
+        assert store.get("k") is None
+    store.close()
+
+
+def test_redis_lets_go_after_the_hours_that_are_told(set_to: Callable[[int], Settings], tmp_path: Path) -> None:
+    process, url = redis_server(tmp_path)
     try:
-        for text_id in ("privacy/short", "privacy/more/1"):
-            assert "71" in loaded().line(text_id, code)
+        clock.fix(None)
+        own = set_to(2)
+        store = RedisStore(url, own)
+        store.commit(
+            "k", Record(language="ht", last_topics=["schools"]), ["m"], [{"kind": "answer", "topic": "schools"}]
+        )
+        with redis.Redis.from_url(url) as client:
+            lives = {name.decode(): client.ttl(name) for name in client.keys("*") if b"lease" not in name}
+        told = {name: seconds for name, seconds in lives.items() if name.rsplit(":", 2)[-2] in ("c", "x", "m", "r")}
+        assert len(told) == 4, lives
+        assert all(0 < seconds <= own.retention_hours * 3600 + 600 for seconds in told.values()), lives
+        store.close()
     finally:
-        for cache in (settings, loaded):
-            cache.cache_clear()
+        process.kill()
+        process.wait(10)
+
+
+def test_the_settings_table_names_the_default(defaults: Settings) -> None:
+    """docs/operators.md: the figure that operators find is the code's."""
+    row = re.search(r"^\| RETENTION_HOURS \| (\d+) \|", read("docs/operators.md"), re.MULTILINE)
+    assert row, "the table of settings has the variable"
+    assert row.group(1) == str(defaults.retention_hours)
 
 
 def test_a_retention_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,8 @@ def test_a_failure_still_answers(
     assert [reply.kind for reply in replies] == kinds
     assert all(reply.language == language for reply in replies)
     assert "911" in replies[0].text or "988" in replies[0].text
-    assert replies[-1].text == gsm(words.line("phrase/failure", language))
+    closing = [words.line("phrase/safety_delete", language)] if "crisis" in kinds else []
+    assert replies[-1].text == gsm("\n\n".join([words.line("phrase/failure", language), *closing]))
     own = [record for record in caplog.records if record.name.startswith("bot")]
     assert all(text not in record.getMessage() for record in own)
     monkeypatch.undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def test_nonprofit_and_agency_differ_about_public_records(
     law = {"en": "public-records law", "es": "registros p", "ht": "dosye piblik"}[language]
     assert law in said["public agency"]
     assert law not in said["nonprofit"]
+
+
+@pytest.mark.parametrize("language", ["en", "es", "ht"])
+@pytest.mark.parametrize("kind", ["nonprofit", "public agency"])
+def test_who_asks_about_privacy_reads_whom_to_ask(language: str, kind: str, known: Any) -> None:
+    own = replace(read(EXAMPLE), kind=kind)
+    rest = _say("privacy", language, own, known, "more", {"topic": "privacy", "from": 0})
+    assert own.name in rest
+    assert own.privacy_contact in rest
+    unset = _say("privacy", language, Organisation(), known, "more", {"topic": "privacy", "from": 0})
+    assert ": ." not in unset, "nobody is named where nobody is set up"
 
 
 @pytest.mark.parametrize("language", ["en", "es", "ht"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.nlg import Reply
@@ -76,18 +77,29 @@ def shape(reply: Reply, form: Shape, words: Words) -> Reply:
     if form.numbers and buttons:
         numbered = [item for item in buttons if item["id"] != "more"]
         if reply.more:
-            paragraphs.append(_more(reply.language, words))
+            paragraphs.append(_said("phrase/more_line", reply.language, words))
         if numbered:
             paragraphs.append("\n".join(f"{number} {item['title']}" for number, item in enumerate(numbered, 1)))
         buttons = numbered
-    text = "\n\n".join(paragraphs)
+    closing = [reply.closing] if reply.closing else []
+    text = "\n\n".join([*paragraphs, *closing])
     if form.gsm:
         text = gsm(text)
     return replace(reply, text=text, buttons=buttons, links=links)
 
 
-def _more(language: str, words: Words) -> str:
+def opening(replies: Sequence[Reply], words: Words) -> str:
+    """What every further message begins with where a long answer is cut into several and must not tell, on a locked
+    phone, what it is about; empty where it may.
+
+    It is longer than what such a phone shows first: actions/knowledge/phrases.yml, `goes_on`.
+    """
+    language = next((reply.language for reply in replies if reply.guarded), None)
+    return _said("phrase/goes_on", language, words) if language else ""
+
+
+def _said(text_id: str, language: str, words: Words) -> str:
     try:
-        return words.line("phrase/more_line", language)
+        return words.line(text_id, language)
     except MissingWords:
-        return words.line("phrase/more_line", "en")
+        return words.line(text_id, "en")

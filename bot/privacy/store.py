@@ -206,7 +206,7 @@ class MemoryStore:
 
     def handled(self, messages: Sequence[str]) -> list[Plan] | None:
         """The plans that answered a message."""
-        oldest, latest = repeatable()
+        oldest, latest = repeatable(self._clocks.settings)
         for name in messages:
             if name in self._replies and oldest <= self._replies[name][0] <= latest:
                 return self._replies[name][2]
@@ -297,7 +297,7 @@ class MemoryStore:
                 gone += 1
             elif has_context(record) and not has_context(usable):
                 self._records[key] = usable
-        oldest, latest = repeatable()
+        oldest, latest = repeatable(self._clocks.settings)
         for name in [name for name, (at, _, _) in self._replies.items() if not oldest <= at <= latest]:
             del self._replies[name]
         self._clocks.sweep()
@@ -317,10 +317,16 @@ class MemoryStore:
         return len(self._records)
 
 
-def repeatable() -> tuple[dt.datetime, dt.datetime]:
-    """Between which moments a message must have been answered for a repeat of it to be known: REPEAT_HOURS, and none from the
-    future, which a clock set back makes of any."""
-    return rounded(clock.now() - dt.timedelta(hours=REPEAT_HOURS)), rounded(clock.now() + dt.timedelta(minutes=20))
+def repeat_hours(settings: Settings) -> int:
+    """How long the replies to a message are kept: REPEAT_HOURS, and no longer than residents are told that anything is."""
+    return min(REPEAT_HOURS, settings.retention_hours)
+
+
+def repeatable(settings: Settings) -> tuple[dt.datetime, dt.datetime]:
+    """Between which moments a message must have been answered for a repeat of it to be known, and none from the future, which
+    a clock set back makes of any."""
+    oldest = clock.now() - dt.timedelta(hours=repeat_hours(settings))
+    return rounded(oldest), rounded(clock.now() + dt.timedelta(minutes=20))
 
 
 def topic_cells(counted: Counted) -> list[tuple[str, str, str, str]]:

@@ -186,7 +186,7 @@ class FileStore:
 
     def handled(self, messages: Sequence[str]) -> list[Plan] | None:
         """The plans that answered a message."""
-        oldest, latest = (moment.isoformat() for moment in repeatable())
+        oldest, latest = (moment.isoformat() for moment in repeatable(self._clocks.settings))
         for name in messages:
             rows = self._rows(
                 "SELECT plans FROM replies WHERE message = ? AND used BETWEEN ? AND ?", (name, oldest, latest)
@@ -305,7 +305,7 @@ class FileStore:
                 gone.append(key)
             elif record and has_context(record) and not has_context(usable):
                 changed.append((json.dumps(to_json(usable), ensure_ascii=False), key))
-        oldest, latest = (moment.isoformat() for moment in repeatable())
+        oldest, latest = (moment.isoformat() for moment in repeatable(self._clocks.settings))
         with self._transaction() as db:
             for key in gone:
                 self._delete(db, key)

@@ -22,7 +22,7 @@ from actions import clock
 from bot.privacy.pseudonyms import tag_of
 from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
 from bot.privacy.redis_connection import RedisConnection
-from bot.privacy.store import REPEAT_HOURS, Counted, Counts, Plan, StoreError, day_cell, delivery_cell, topic_cells
+from bot.privacy.store import Counted, Counts, Plan, StoreError, day_cell, delivery_cell, repeat_hours, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
@@ -144,7 +144,7 @@ class RedisStore:
         names = self._redis.smembers(self._key("r", before))
         if names:
             pipe.sadd(self._key("r", key), *names)
-            pipe.expire(self._key("r", key), (REPEAT_HOURS + 1) * 3600)
+            pipe.expire(self._key("r", key), (repeat_hours(self.settings) + 1) * 3600)
         pipe.delete(self._key("c", before), self._key("x", before), self._key("r", before))
 
     def mark(self, message: str, conversations: Sequence[str]) -> None:
@@ -159,7 +159,7 @@ class RedisStore:
         self._ask(lambda: self._redis.transaction(marked, *places))
 
     def _put_message(self, pipe: Any, message: str, owner: str, plans: Sequence[Plan]) -> None:
-        seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=REPEAT_HOURS))
+        seconds = _seconds_until(rounded(clock.now()) + ROUNDING + dt.timedelta(hours=repeat_hours(self.settings)))
         pipe.set(self._key("m", message), json.dumps({"of": owner, "plans": list(plans)}), ex=seconds)
         if owner:
             pipe.sadd(self._key("r", owner), message)

@@ -509,7 +509,9 @@ def test_stop_and_start_the_whole_way(served: Served, line: Callable[..., str]) 
     assert served.say(sms("he is shooting at us right now")) == line("emergency/short"), (
         "danger is answered whatever is stopped"
     )
-    assert served.say(sms("quiero morirme, me voy a matar")) == line("crisis/short", "es")
+    assert served.say(sms("quiero morirme, me voy a matar")) == (
+        f"{line('crisis/short', 'es')}\n\n{line('phrase/safety_delete', 'es')}"
+    )
     assert served.say(sms("more")) == "", "and stays stopped"
     assert line("help_menu/short", "es") in served.say(sms("ayuda")), "HELP is answered to everybody"
     assert served.say(sms("START")) == ""

@@ -704,7 +704,8 @@ def test_an_album_is_answered_once(shared: Service, words: Any) -> None:
     assert shared.api.texts(chat) == [words.line("phrase/cannot_read", "en")]
     last = update("message", message(chat, photo=PICTURE, media_group_id="13579", caption="he is beating me right now"))
     shared.bring(last)
-    assert shared.api.texts(chat)[1] == words.line("emergency/short", "en")
+    closing = words.line("phrase/safety_delete", "en")
+    assert shared.api.texts(chat)[1] == f"{words.line('emergency/short', 'en')}\n\n{closing}"
 
 
 # --- commands -------------------------------------------------------------------------------------

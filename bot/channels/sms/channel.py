@@ -20,6 +20,7 @@ from sanic.response import HTTPResponse, empty, raw, text
 from twilio.request_validator import RequestValidator
 
 from bot.assistant import incident
+from bot.channels import shape
 from bot.channels.sms import incoming, status, twiml
 from bot.channels.sms.client import TwilioClient
 from bot.channels.sms.deletions import WITHOUT_RECEIPT, Deletions
@@ -134,7 +135,8 @@ class SmsChannel(InputChannel):
         except asyncio.TimeoutError as error:
             incident(error, "while waiting for an answer to an SMS")
             answer = self.desk.failed(message)
-        return twiml.response(twiml.joined(answer.replies), self.status_address)
+        opening = shape.opening(answer.replies, self.desk.assistant.words)
+        return twiml.response(twiml.joined(answer.replies), self.status_address, opening)
 
     def _tell_of_opt_out(self, form: Form) -> None:
         """Once: the operator's setting and Twilio's do not agree."""

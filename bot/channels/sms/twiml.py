@@ -34,8 +34,13 @@ def joined(replies: Sequence[Reply]) -> str:
     return "\n\n".join(reply.text for reply in replies if reply.text)
 
 
-def parts(text: str, most: int = MOST) -> list[str]:
+def parts(text: str, most: int = MOST, opening: str = "") -> list[str]:
     """A text as messages that Twilio sends: one wherever it fits, else cut at paragraphs, sentences or words, and counted.
+
+    Args:
+        text: all of it.
+        most: units of one message.
+        opening: what each message after the first begins with.
 
     >>> parts("First line.\\n\\nSecond line.", 24)
     ['First line.\\n\\n(1/2)', 'Second line.\\n\\n(2/2)']
@@ -44,8 +49,9 @@ def parts(text: str, most: int = MOST) -> list[str]:
         return []
     if length(text) <= most:
         return [text]
-    found = list(_filled(text, most - ROOM_FOR_COUNT))
-    return [f"{part}\n\n({number}/{len(found)})" for number, part in enumerate(found, 1)]
+    head = f"{opening}\n\n" if opening else ""
+    found = list(_filled(text, most - ROOM_FOR_COUNT - length(head)))
+    return [f"{head if number > 1 else ''}{part}\n\n({number}/{len(found)})" for number, part in enumerate(found, 1)]
 
 
 def _filled(text: str, room: int) -> Iterator[str]:
@@ -79,14 +85,15 @@ def _pieces(text: str, room: int) -> Iterator[tuple[str, str]]:
                     glue = " "
 
 
-def response(text: str, status_address: str = "") -> str:
+def response(text: str, status_address: str = "", opening: str = "") -> str:
     """The TwiML of an answer; of none when there is no text.
 
     Args:
         text: all that is to be said.
         status_address: where Twilio is to tell what became of it.
+        opening: what each message after the first begins with (bot/channels/shape.py).
     """
     made = MessagingResponse()
-    for part in parts(_NO_XML.sub("", text)):
+    for part in parts(_NO_XML.sub("", text), opening=opening):
         made.message(part, status_callback=status_address or None)
     return made.to_xml()

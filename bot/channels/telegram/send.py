@@ -23,6 +23,7 @@ from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, LinkPrevie
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter, TelegramError
 
 from bot.assistant import incident
+from bot.channels.shape import opening
 from bot.nlg import Reply
 from bot.privacy.logs import event
 from bot.words import MissingWords, Words
@@ -133,16 +134,30 @@ def keyboard(buttons: Sequence[dict[str, str]]) -> InlineKeyboardMarkup | None:
 
 def parts(reply: Reply, words: Words) -> list[Part]:
     """A reply as messages: its sources folded up under the text, its buttons under the last."""
-    made = [Part(text) for text in split(reply.text)]
+    head = opening([reply], words)
+    room = LONGEST - (units(head) + 2 if head else 0)
+    # The closing line stays the last, under the sources.
+    text = reply.text.removesuffix(reply.closing).rstrip() if reply.closing else reply.text
+    made = [Part(f"{head}\n\n{text}" if head and number else text) for number, text in enumerate(split(text, room))]
     # Nothing stands under "call 911" but what to do.
     if reply.links and made and reply.kind not in URGENT:
-        made = _with_sources(made, reply, words)
+        made = _with_sources(made, reply, words, head)
+    if reply.closing:
+        made = _closed(made, reply.closing, head)
     if made:
         made[-1] = replace(made[-1], keyboard=keyboard(reply.buttons))
     return made
 
 
-def _with_sources(made: list[Part], reply: Reply, words: Words) -> list[Part]:
+def _closed(made: list[Part], closing: str, head: str) -> list[Part]:
+    """The closing line under the last message, or as one of its own where there is no room."""
+    last = made[-1]
+    if units(last.text) + 2 + units(closing) <= LONGEST:
+        return [*made[:-1], replace(last, text=f"{last.text}\n\n{closing}")]
+    return [*made, Part(f"{head}\n\n{closing}" if head else closing)]
+
+
+def _with_sources(made: list[Part], reply: Reply, words: Words, head: str = "") -> list[Part]:
     try:
         block = words.line("phrase/page_sources", reply.language)
     except MissingWords:
@@ -150,18 +165,17 @@ def _with_sources(made: list[Part], reply: Reply, words: Words) -> list[Part]:
     links = []
     for link in reply.links:
         named = " ".join(link["title"].split())
-        if units(block) + units(named) + 1 > LONGEST:
+        if units(block) + units(named) + 1 > LONGEST - (units(head) + 2 if head else 0):
             break
         links.append(MessageEntity(MessageEntity.TEXT_LINK, units(block) + 1, units(named), url=link["url"]))
         block += f"\n{named}"
     last = made[-1].text
     fits = units(last) + 2 + units(block) <= LONGEST
-    start = units(last) + 2 if fits else 0
+    before = f"{last}\n\n" if fits else (f"{head}\n\n" if head else "")
+    start = units(before)
     fold = MessageEntity(MessageEntity.EXPANDABLE_BLOCKQUOTE, start, units(block))
     marks = (fold, *MessageEntity.shift_entities(start, links))
-    if fits:
-        return [*made[:-1], Part(f"{last}\n\n{block}", marks)]
-    return [*made, Part(block, marks)]
+    return [*(made[:-1] if fits else made), Part(f"{before}{block}", marks)]
 
 
 # --- call ---------------------------------------------------------------------------------------
