@@ -192,12 +192,17 @@ def failure(text: str, record: Record | None = None, likely: str | None = None) 
         likely: the language where neither text nor record tell it.
     """
     before = record.language if record else None
+    danger = safety.screen(text)
     try:
-        language = languages.choose(languages.identify(text), before, likely)
+        vote = languages.identify(text)
+        language = (
+            languages.choose_in_danger(vote, safety.language_of(text), before, likely)
+            if danger
+            else languages.choose(vote, before, likely)
+        )
     except Exception as error:
         incident(error, "while looking at a language")
         language = next((code for code in (before, likely) if code in languages.LANGUAGES), None) or "en"
-    danger = safety.screen(text)
     plans = [*([urgent(danger, language)] if danger else []), notice("phrase/failure", language)]
     close(plans)
     return plans

@@ -61,6 +61,8 @@ class Result(Enum):
     """The sender has stopped messages: silence."""
     CARRIER = "carrier"
     """The carrier has answered in our place: silence."""
+    EDITED = "edited"
+    """It was answered before it was changed: silence."""
     FAILED = "failed"
     """Answered with the fixed failure text."""
 
@@ -89,6 +91,8 @@ class Message:
     """What the carrier took the message for, where it has answered: stop, start, help or start_again. Whatever our own
     words say, its word is believed: it has already stopped or started the messages. start_again (YES) is a START from
     a sender who had stopped, and an ordinary message, not answered by the carrier, from anybody else."""
+    edited: bool = False
+    """Answered before, and changed by the resident since: a fault of typing is not answered twice, danger is."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,8 @@ class Desk:
         if floods:
             await self._line.stand()
         danger = self._screened(message)
+        if message.edited and not danger:
+            return Answer([], Result.EDITED)
         try:
             if floods and not danger and not self._is_stop_or_start(message):
                 return Answer([], Result.LIMITED, wait=FLOOD_SECONDS)
@@ -209,7 +215,7 @@ class Desk:
         await self._line.stand()
         danger = self._screened(message)
         try:
-            language = self._language(message, None)
+            language = self._language(message, None, danger)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
             return replace(self._shaped(message, [made], Result.LIMITED), wait=wait)
         except Exception as error:
@@ -219,9 +225,7 @@ class Desk:
     async def _answer(self, message: Message, danger: str | None) -> Answer:
         key = self.pseudonyms.of(message.channel, message.sender)
         stopping = SHAPES[message.channel].stop_words
-        # With its sender: an id that comes twice, whoever made it, brings nobody the answer to somebody else.
-        told_apart = f"{message.sender}/{message.id}"
-        names = self.pseudonyms.message(message.channel, told_apart) if message.id and self.repeats else []
+        names = self._names(message.channel, message.sender, message.id) if message.id and self.repeats else []
         if danger:
             # Whatever the carrier has said by itself, it was not this.
             message = replace(message, carrier_answered=False, carrier_word=None)
@@ -234,7 +238,9 @@ class Desk:
                 return await self._stop_or_start(message, key, names, stop_names, word)
             if await self._is_stopped(stop_names):
                 if danger:
-                    return self._shaped(message, [urgent(danger, self._language(message, None))], Result.STOPPED)
+                    return self._shaped(
+                        message, [urgent(danger, self._language(message, None, danger))], Result.STOPPED
+                    )
                 if not word or word[0] not in ALLOWED_WHEN_STOPPED:
                     return Answer([], Result.STOPPED)
         if message.carrier_answered:
@@ -250,7 +256,7 @@ class Desk:
                 # The first delivery may have been answered while this one waited.
                 return await self._repeated(message, names) or await self._turn(message, key, names, lease)
         except Busy:
-            language = self._language(message, None)
+            language = self._language(message, None, danger)
             made = urgent(danger, language) if danger else notice("phrase/slow_down", language)
             return replace(self._shaped(message, [made], Result.BUSY), wait=BUSY_SECONDS)
 
@@ -412,7 +418,7 @@ class Desk:
             self._unsaved.pop(name, None)
 
     def _limited(self, message: Message, key: str, danger: str | None) -> Answer:
-        language = self._language(message, None)
+        language = self._language(message, None, danger)
         if danger:
             told = self.limiter.urgent_now(key)
             return (
@@ -439,6 +445,10 @@ class Desk:
 
     # --- channels that send by themselves ---------------------------------------------------------
 
+    def _names(self, channel: str, sender: str, message_id: str) -> list[str]:
+        """Names of a message, with its sender: an id that comes twice, whoever made it, brings nobody the answer to somebody else."""
+        return self.pseudonyms.message(channel, f"{sender}/{message_id}")
+
     async def is_delivered(self, channel: str, message_id: str, sender: str) -> bool:
         """Whether all replies to a message have gone out. Where the store cannot say: no; twice is better than never.
 
@@ -448,10 +458,10 @@ class Desk:
         if not self.repeats:
             return False
         try:
-            names = self.pseudonyms.message(channel, f"{message_id}/delivered")
+            names = self._names(channel, sender, f"{message_id}/delivered")
             if await self._do(self.store.handled, names) is None:
                 return False
-            plans = await self._do(self.store.handled, self.pseudonyms.message(channel, message_id))
+            plans = await self._do(self.store.handled, self._names(channel, sender, message_id))
         except StoreError as error:
             incident(error, "while looking for a repeat")
             return False
@@ -463,7 +473,7 @@ class Desk:
         """Keep that all replies to a message have gone out: under a name of its own, as long as repeats, and no longer than the conversation."""
         if not self.repeats:
             return
-        name = self.pseudonyms.message(channel, f"{message_id}/delivered")[0]
+        name = self._names(channel, sender, f"{message_id}/delivered")[0]
         conversations = [self.pseudonyms.of(channel, sender), self.pseudonyms.before(channel, sender)]
         try:
             await self._do(self.store.mark, name, [key for key in conversations if key])
@@ -523,7 +533,7 @@ class Desk:
     def _failed(self, message: Message, danger: str | None) -> Answer:
         """When everything behind failed: danger first, then 911 and the hotline, from texts that were read at the start."""
         try:
-            language = self._language(message, None)
+            language = self._language(message, None, danger)
         except Exception as error:
             incident(error, "while looking at a language")
             likely = message.language or message.hint
@@ -539,9 +549,12 @@ class Desk:
         return Answer(replies, Result.FAILED, language)
 
     @staticmethod
-    def _language(message: Message, record: Record | None) -> str:
+    def _language(message: Message, record: Record | None, danger: str | None = None) -> str:
         before = message.language or (record.language if record else None)
-        return languages.choose(languages.identify(message.text), before, message.hint)
+        vote = languages.identify(message.text)
+        if danger:
+            return languages.choose_in_danger(vote, safety.language_of(message.text), before, message.hint)
+        return languages.choose(vote, before, message.hint)
 
     def _shaped(self, message: Message, plans: Sequence[Plan], result: Result, language: str | None = None) -> Answer:
         form = SHAPES[message.channel]

@@ -211,6 +211,11 @@ def test_no_pattern_of_the_screen_is_overlooked(data: st.DataObject) -> None:
         assert getattr(safety.load(), name).search(text), (pattern, text)
 
 
+def test_letters_and_digits_of_other_scripts_are_letters_and_digits() -> None:
+    assert safety.load().emergency.search("girl alone on \u07c0\u07c1")
+    assert not safety.load().emergency.search("girl alone on \u6f22\u6f22 day")
+
+
 def test_idioms_are_taken_out_as_one_pattern_would() -> None:
     idioms = "|".join(
         rf"(?:\b(?:{safety._bounded(pattern)})(?!\w))" for name, pattern in _patterns() if name == "idioms"
@@ -420,7 +425,8 @@ def test_any_json_over_http(body: Any, path: str, whole: Whole) -> None:
     assert "Traceback" not in text
     if code == 200:
         assert all(reply["kind"] != "notice" or reply["text"] for reply in json.loads(text)["messages"])
-        assert headers["Content-Type"].startswith("application/json")
+        kind = {name.lower(): value for name, value in headers.items()}["content-type"]
+        assert kind.startswith("application/json")
 
 
 @WHOLE

@@ -139,3 +139,14 @@ def choose(vote: Vote, before: str | None, hint: str | None = None) -> str:
     if hint in LANGUAGES and vote.language is None:
         return hint  # type: ignore[return-value]
     return "ht" if vote.language == "fr" else "en"
+
+
+def choose_in_danger(vote: Vote, told: str | None, before: str | None, hint: str | None = None) -> str:
+    """The language of the number to call: that of the cry itself, however short, before that of the conversation.
+
+    Args:
+        told: the language whose words for danger are in the text (bot/nlu/safety.py).
+    """
+    if vote.certain and vote.language in LANGUAGES:
+        return vote.language  # type: ignore[return-value]
+    return told or choose(vote, before, hint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import re2
 import yaml
 
 from bot.nlu.lexicon import FOLDER
-from bot.nlu.text import ends, plain
+from bot.nlu.text import ends, plain, tokens
 
 MOST_AGAIN = 6
 """So often a pattern's `(...)*` is followed: without an end its time would grow with the square of the text (a "big bad small ..." fire)."""
@@ -45,20 +45,20 @@ class Patterns:
     they are left out for it, so that it finds too much rather than too little.
     """
 
-    def __init__(self, groups: Sequence[Sequence[str]], name: str):
+    def __init__(self, groups: Mapping[str, Sequence[str]], name: str):
         """
         Args:
-            groups: patterns, those of a language together.
+            groups: language -> patterns.
             name: of the kind, for what is told.
 
         Raises:
             SafetyDataError: when a pattern cannot be compiled.
         """
-        self._groups: list[tuple[re2.Set, list[re.Pattern[str]]]] = []
+        self._groups: list[tuple[str, re2.Set, list[re.Pattern[str]]]] = []
         options = re2.Options()
         options.max_mem = MOST_MEMORY
         options.log_errors = False
-        for group in groups:
+        for language, group in groups.items():
             possible, exact = re2.Set.SearchSet(options), []
             for pattern in map(_bounded, group):
                 try:
@@ -72,21 +72,30 @@ class Patterns:
                 raise SafetyDataError(
                     f"safety.yml: {name} has too many patterns for MOST_MEMORY in bot/nlu/safety.py"
                 ) from error
-            self._groups.append((possible, exact))
+            self._groups.append((language, possible, exact))
 
-    def _candidates(self, text: str) -> list[re.Pattern[str]]:
+    def _candidates(self, text: str) -> list[tuple[str, re.Pattern[str]]]:
+        """(language, pattern)"""
         if not text.isascii():
-            # For RE2 only a-z are letters; no pattern names others, so that one stands for all.
-            text = _FOREIGN.sub("x", text)
-        return [exact[index] for possible, exact in self._groups for index in sorted(possible.Match(text) or ())]
+            # For RE2 only a-z are letters and 0-9 digits; no pattern names others, so that one stands for all.
+            text = _FOREIGN.sub(lambda sign: "0" if sign.group().isdecimal() else "x", text)
+        return [
+            (language, exact[index])
+            for language, possible, exact in self._groups
+            for index in sorted(possible.Match(text) or ())
+        ]
 
     def search(self, text: str) -> bool:
         """Whether one of them is in a text as `_text` makes it."""
-        return any(pattern.search(text) for pattern in self._candidates(text))
+        return any(pattern.search(text) for _, pattern in self._candidates(text))
+
+    def languages(self, text: str) -> set[str]:
+        """Languages of those that are in it."""
+        return {language for language, pattern in self._candidates(text) if pattern.search(text)}
 
     def taken_out(self, text: str) -> str:
         """The text with a space for each of them; where several begin, the first of the list says how much goes."""
-        candidates, kept, at = self._candidates(text), [], 0
+        candidates, kept, at = [pattern for _, pattern in self._candidates(text)], [], 0
         while candidates:
             found = [match for match in (pattern.search(text, at) for pattern in candidates) if match]
             if not found:
@@ -103,6 +112,8 @@ class Screen:
 
     idioms: Patterns
     """Figures of speech; taken out before anything else is looked for."""
+    cry: Patterns
+    """Messages that say nothing but danger, over their words alone."""
     emergency: Patterns
     """Danger; counts unless its clause or the whole message is not about now."""
     emergency_always: Patterns
@@ -117,7 +128,7 @@ class Screen:
 
 def _compile(groups: dict[str, Any], name: str) -> Patterns:
     by_language = groups.get(name) or {}
-    written = [by_language[language] for language in ("en", "es", "ht") if by_language.get(language)]
+    written = {language: by_language[language] for language in ("en", "es", "ht") if by_language.get(language)}
     if not written:
         raise SafetyDataError(f"safety.yml: {name} has no patterns; restore the file")
     return Patterns(written, name)
@@ -191,6 +202,8 @@ def screen(text: str, patterns: Screen | None = None) -> str | None:
     True
     """
     patterns = patterns or load()
+    if cries(text, patterns):
+        return "emergency"
     whole = patterns.idioms.taken_out(_text(text))
     if patterns.crisis_always.search(whole):
         return "crisis"
@@ -204,6 +217,25 @@ def screen(text: str, patterns: Screen | None = None) -> str | None:
         if patterns.emergency.search(clause) and _about_now(patterns, clauses, index):
             return "emergency"
     return None
+
+
+def cries(text: str, patterns: Screen | None = None) -> bool:
+    """Whether the text says nothing but that there is danger.
+
+    >>> cries("Estoy en peligro!!"), cries("am i in danger if i report")
+    (True, False)
+    """
+    return (patterns or load()).cry.search(" ".join(tokens(ends(text))))
+
+
+def language_of(text: str, patterns: Screen | None = None) -> str | None:
+    """The language that the danger is told in: en, es or ht, None where no pattern, or those of several languages, know it."""
+    patterns = patterns or load()
+    whole = patterns.idioms.taken_out(_text(text))
+    told = patterns.cry.languages(" ".join(tokens(ends(text))))
+    for kind in (patterns.crisis_always, patterns.emergency_always, patterns.crisis, patterns.emergency):
+        told |= kind.languages(whole)
+    return told.pop() if len(told) == 1 else None
 
 
 def vetoed(text: str, patterns: Screen | None = None) -> bool:

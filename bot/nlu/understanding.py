@@ -221,10 +221,24 @@ BARE = frozenset(
 """A message of one word that says no more than these is not understood."""
 
 
+ONLY_AFRAID = frozenset({"AFRAID", "ME", "WE", "HAVE", "NOW", "MANY", "TIME_CLOCK", "THREATEN"})
+"""Of a message that says only that somebody is afraid; "asustada" is in THREATEN too, "so" in TIME_CLOCK."""
+AFRAID_WORDS = 4
+
+
+def _only_afraid(concepts: Sequence[str], words: int) -> bool:
+    """ "I'm scared", and no word of what: the menu, with 911 above it, and neither 988 nor an answer about something else."""
+    return "AFRAID" in concepts and set(concepts) <= ONLY_AFRAID and words <= AFRAID_WORDS
+
+
 def _danger(
     text: str, beliefs: Mapping[str, float], concepts: Sequence[str], follows: bool, tail: Mapping[str, float]
 ) -> str | None:
     """emergency, crisis or None: the classifier's alarm, or the screen's where the classifier does not rule it out."""
+    if safety.cries(text):
+        return "emergency"
+    if _only_afraid(concepts, len(tokens(text))):
+        return None
     belief = {topic: beliefs.get(topic, 0.0) for topic in URGENT}
     at_the_end = {topic: tail.get(topic, 0.0) for topic in URGENT}
     last_words = " ".join(text.split()[-TAIL_WORDS:])
@@ -361,12 +375,16 @@ def understand(
     ranked = [(topic, belief / total) for topic, belief in ranked]
     if urgent:
         result.urgent = urgent
+        result.language = languages.choose_in_danger(vote, safety.language_of(text), context.language, context.hint)
         # A question beside the danger is not lost.
         asks = "?" in text or ASKING & set(result.concepts)
         if asks and ranked and ranked[0][1] >= 0.6 and ranked[0][0] not in SMALL | {"out_of_scope", "help_menu"}:
             result.topics = [ranked[0][0]]
         return result
     if not words:
+        return result
+    if _only_afraid(result.concepts, len(words)) and not context.last_topics:
+        result.topics = ["help_menu"]
         return result
     if result.personal and beliefs_before.get(FOLLOW_UP, 0.0) >= NUMBER_ONLY and ranked[0][1] < CLEARLY:
         # "This is my cell: ...": a number and nothing that is asked.
@@ -375,9 +393,15 @@ def understand(
     if GUARDED & set(result.concepts) and WATCHERS & set(result.concepts):
         result.watched = True
     first, second = ranked[0], ranked[1]
-    if first[0] == "delete_data" and {"WHEN_Q", "HOW_Q"} & set(result.concepts):
+    # "le" is an hour in Creole and "him" in Spanish.
+    asks_when = any(match.concept == "WHEN_Q" and words[match.start : match.end] != ["le"] for match in matches)
+    if first[0] == "delete_data" and asks_when:
         # "When do you delete my messages?" is a question, not a request.
         result.topics = ["privacy"]
+        return result
+    if first[0] == "delete_data" and "HOW_Q" in result.concepts:
+        # "How do I delete my messages?" may be either: nothing is erased for a question, and nobody has to ask twice.
+        result.choices = ["delete_data", "privacy"]
         return result
     if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
         return result
@@ -405,6 +429,7 @@ def understand(
     if DANGER & set(result.concepts) and total_danger >= DOUBTFUL_DANGER and not safety.vetoed(text):
         # Not understood, and perhaps in danger: the number comes first, the choices with it.
         result.urgent = "emergency"
+        result.language = languages.choose_in_danger(vote, safety.language_of(text), context.language, context.hint)
         return result
     result.choices = [topic for topic, belief in ranked[: MOST_CHOICES + 2] if belief >= NEAR and topic not in SMALL][
         :MOST_CHOICES

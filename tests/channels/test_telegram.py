@@ -277,6 +277,20 @@ INCOMING = [
     Incoming(
         "an edited message",
         lambda c: update("edited_message", {**message(c, QUESTION), "edit_date": 1795348900}),
+        Do.ANSWER,
+        "silence: edited",
+    ),
+    Incoming(
+        "an edited message that tells of danger now",
+        lambda c: update("edited_message", {**message(c, "he is shooting at us right now"), "edit_date": 1795348900}),
+        Do.ANSWER,
+        "answered",
+        ("sendMessage",),
+        "emergency/short",
+    ),
+    Incoming(
+        "an edited message in a group",
+        lambda c: update("edited_message", {**message(GROUP, QUESTION), "edit_date": 1795348900}),
         said="ignore: edited message",
         **IGNORED,
     ),
@@ -1171,7 +1185,7 @@ def test_what_telegram_is_told_at_the_start(assistant: Any, api: BotApi, words: 
     assert webhook == {
         "url": f"https://chat.example.org{ROUTE}",
         "secret_token": SECRET,
-        "allowed_updates": ["message", "callback_query", "my_chat_member"],
+        "allowed_updates": ["message", "edited_message", "callback_query", "my_chat_member"],
         "max_connections": 40,
         "drop_pending_updates": False,
     }
@@ -1229,7 +1243,7 @@ def test_polling_takes_the_same_path(assistant: Any, api: BotApi, words: Any) ->
             time.sleep(0.05)
     assert [call.method for call in api.calls][:1] == ["deleteWebhook"]
     assert api.of("deleteWebhook") == [{"drop_pending_updates": False}]
-    assert api.of("getUpdates")[0]["allowed_updates"] == ["message", "callback_query", "my_chat_member"]
+    assert api.of("getUpdates")[0]["allowed_updates"] == ["message", "edited_message", "callback_query", "my_chat_member"]
     assert "setWebhook" not in api.methods()
     starts = ("police_questions/short", "police_questions/more/1", "at_home/short")
     for text, name in zip(api.texts(chat), starts, strict=True):

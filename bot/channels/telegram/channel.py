@@ -394,6 +394,7 @@ class TelegramChannel(InputChannel):
                     step.language,
                     step.hint,
                     step.readable,
+                    edited=step.edited,
                 )
             )
             if not answer.replies:

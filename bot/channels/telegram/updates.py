@@ -6,7 +6,7 @@ https://core.telegram.org/bots/api#update
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -15,7 +15,7 @@ from telegram.constants import ChatType, MessageType
 
 from bot.channels.telegram import commands
 
-HANDLED = ("message", "callback_query", "my_chat_member")
+HANDLED = ("message", "edited_message", "callback_query", "my_chat_member")
 """What Telegram is asked to send (allowed_updates); anything else is ignored by its name should it come all the same."""
 LANGUAGES = {"en": "en", "es": "es", "ht": "ht", "fr": "ht"}
 """Language of a phone -> what it hints at. Telegram has no Creole: Haitian phones are often set to French."""
@@ -60,6 +60,8 @@ class Step:
     """Pictures sent together come as a message each, under one id."""
     readable: bool = True
     """False for pictures, voice, stickers, places."""
+    edited: bool = False
+    """Written before, and changed now."""
     language: str | None = None
     """Chosen by a deep link."""
     hint: str | None = None
@@ -99,6 +101,10 @@ def step(update: Update) -> Step:
     """What to do about an update."""
     if update.message:
         return _message(update.update_id, update.message)
+    if update.edited_message:
+        made = _message(update.update_id, update.edited_message)
+        # In a group there is nothing to decline: the message itself was.
+        return replace(made, edited=True) if made.do is Do.ANSWER else Step(Do.IGNORE, made.update, "edited message")
     if update.callback_query:
         return _press(update.update_id, update.callback_query)
     if update.my_chat_member:
