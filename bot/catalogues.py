@@ -309,8 +309,9 @@ def require_urgent(knowledge: Knowledge, locales: Path = LOCALES) -> None:
     """Stop unless the urgent and failure texts are current in every language.
 
     Raises:
-        CatalogueError: naming them.
+        CatalogueError: naming the first.
     """
     broken = [finding.message for finding in check(knowledge, locales) if finding.text in URGENT]
     if broken:
-        raise CatalogueError("urgent texts may never be stale or missing:\n" + "\n".join(broken))
+        more = f" (and {len(broken) - 1} more: `outreach check`)" if broken[1:] else ""
+        raise CatalogueError(f"urgent texts may never be stale or missing: {broken[0]}{more}")

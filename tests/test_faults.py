@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ import pytest
 
 from actions import clock
 from actions.freshness import Withdrawal, WithdrawalError, Withdrawals
-from bot import server, train
+from bot import catalogues, server, train
 from bot.assistant import Assistant
+from bot.catalogues import CatalogueError
 from bot.channels.shape import gsm
 from bot.nlu import safety
 from bot.privacy.keys import MemoryKeys, TmpfsKeys, subkey
@@ -198,7 +200,32 @@ def _strange_model(data: Path, patch: pytest.MonkeyPatch) -> None:
     _other_model(data, patch, b"no archive")
 
 
+def _catalogue(change: Callable[[Path], Any]) -> Callable[[Path, pytest.MonkeyPatch], Any]:
+    """A copy of the catalogues in which the Spanish one is spoilt."""
+
+    def prepare(data: Path, patch: pytest.MonkeyPatch) -> None:
+        own = data.parent / "locales"
+        shutil.copytree(LOCALES, own)
+        change(own / "es" / "LC_MESSAGES" / "residents.po")
+        for name in ("compile_all", "require_urgent"):
+            patch.setattr(f"bot.catalogues.{name}", partial(getattr(catalogues, name), locales=own))
+
+    return prepare
+
+
+def _stale(path: Path) -> None:
+    text = path.read_text("utf-8")
+    changed = re.sub(r'(msgctxt "emergency/short"\nmsgid ")', r"\1Once it was: ", text)
+    assert changed != text
+    path.write_text(changed, "utf-8")
+
+
 STARTS = [
+    Start("a catalogue is gone", _catalogue(Path.unlink), CatalogueError, "no translation"),
+    Start(
+        "a catalogue is none", _catalogue(lambda path: path.write_bytes(b"\xff\x00no")), CatalogueError, "residents.po"
+    ),
+    Start("the urgent text of a catalogue is stale", _catalogue(_stale), CatalogueError, "emergency/short: its English changed"),
     Start("the store file is damaged", _damaged, StoreError, "Move it away"),
     Start("another copy runs on the store", _held, StoreError, "stop it, or set OUTREACH_DATA"),
     Start("OUTREACH_DATA is a file", _a_file, StoreError, "must be a folder of your own"),

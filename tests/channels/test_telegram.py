@@ -1243,7 +1243,12 @@ def test_polling_takes_the_same_path(assistant: Any, api: BotApi, words: Any) ->
             time.sleep(0.05)
     assert [call.method for call in api.calls][:1] == ["deleteWebhook"]
     assert api.of("deleteWebhook") == [{"drop_pending_updates": False}]
-    assert api.of("getUpdates")[0]["allowed_updates"] == ["message", "edited_message", "callback_query", "my_chat_member"]
+    assert api.of("getUpdates")[0]["allowed_updates"] == [
+        "message",
+        "edited_message",
+        "callback_query",
+        "my_chat_member",
+    ]
     assert "setWebhook" not in api.methods()
     starts = ("police_questions/short", "police_questions/more/1", "at_home/short")
     for text, name in zip(api.texts(chat), starts, strict=True):
