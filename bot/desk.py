@@ -451,7 +451,7 @@ class Desk:
             names = self.pseudonyms.message(channel, f"{message_id}/delivered")
             if await self._do(self.store.handled, names) is None:
                 return False
-            plans = await self._do(self.store.handled, self.pseudonyms.message(channel, message_id))
+            plans = await self._do(self.store.handled, self.pseudonyms.message(channel, f"{sender}/{message_id}"))
         except StoreError as error:
             incident(error, "while looking for a repeat")
             return False
