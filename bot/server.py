@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -21,18 +23,24 @@ from bot import bounds, remarks
 from bot.assistant import Assistant, Incoming, incident
 from bot.channels.sms.channel import SmsChannel
 from bot.channels.web.channel import HEADERS, WebChannel
+from bot.connections import MOST, OURSELVES, Connections, most_connections, open_files
+from bot.connections import remarks as remarks_of_limit
 from bot.desk import Desk
 from bot.privacy import logs
 from bot.privacy.keys import day_keys
 from bot.privacy.limits import Limiter
+from bot.privacy.logs import event
 from bot.privacy.pseudonyms import Pseudonyms
 from bot.privacy.store import Store
 from bot.privacy.store_file import FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import LOCAL, SettingError, Settings, settings, shown
 
+logger = logging.getLogger(__name__)
 READY_EVERY = 60
 SWEEP_EVERY = 60
+LAST_SECONDS = 16.0
+"""What a stopping server waits for answers under way: the slowest, that to an SMS, takes 13 (bot/channels/sms/channel.py)."""
 HARDENING = {
     **HEADERS,
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -53,8 +61,14 @@ async def golden(assistant: Assistant) -> bool:
         return False
 
 
-def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
-    """The web application: the channels' addresses, health and readiness, and nothing else."""
+def application(desk: Desk, channels: Sequence[InputChannel], connections: Connections | None = None) -> Sanic:
+    """The web application: the channels' addresses, health and readiness, and nothing else.
+
+    Args:
+        desk: answers.
+        channels: what is served.
+        connections: their bounds.
+    """
     app = Sanic(
         f"outreach-{secrets.token_hex(4)}",
         # No SANIC_ variable of the environment changes what is set here.
@@ -74,11 +88,11 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
 
     for channel in channels:
         app.blueprint(channel.blueprint(unused), url_prefix=channel.url_prefix())  # type: ignore[arg-type]
-        for moment, name in (("before_server_start", "start"), ("before_server_stop", "stop")):
-            listener = getattr(channel, name, None)
-            if listener:
-                app.register_listener(_listening(listener), moment)
+        listener = getattr(channel, "start", None)
+        if listener:
+            app.register_listener(_listening(listener), "before_server_start")
     app.ctx.ready = False
+    app.ctx.connections = Connections() if connections is None else connections
 
     @app.get("/health")
     async def health(request: Request) -> HTTPResponse:
@@ -119,6 +133,20 @@ def application(desk: Desk, channels: Sequence[InputChannel]) -> Sanic:
             except Exception as error:
                 # What expires must go on expiring.
                 incident(error, "while sweeping")
+
+    @app.before_server_stop
+    async def farewell(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        """Nobody new; who has asked is answered; then the channels end what hangs on these answers."""
+        late = await app.ctx.connections.drain(LAST_SECONDS)
+        if late:
+            event(logger, logging.WARNING, "{number} requests were not answered before the stop", number=late)
+        for channel in channels:
+            stop = getattr(channel, "stop", None)
+            try:
+                if stop:
+                    await stop()
+            except Exception as error:
+                incident(error, "while a channel was stopping")
 
     @app.after_server_stop
     async def let_go(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
@@ -223,7 +251,8 @@ def run(port: int, started: float) -> int:
     desk = Desk(Assistant.load(), store, names)
     if not own.organisation.set_up:
         logs.say("Nobody is set up as running this service (bot/organisation.yml): localhost only.")
-    app = application(desk, open_channels(desk, own))
+    limit = open_files()
+    app = application(desk, open_channels(desk, own), Connections(ours=(*OURSELVES, *own.trusted_proxies)))
     # What was loaded so far may have loggers and handlers of its own; so may what a start loads.
     logs.seal()
 
@@ -234,6 +263,13 @@ def run(port: int, started: float) -> int:
 
     @app.after_server_start
     async def tell(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+        # A terminal that is closed is a stop like others (Sanic sees to SIGINT and SIGTERM), but not for who asked for nohup.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, app.stop)
+        # Now that all is open that the server itself needs.
+        app.ctx.connections.most = most_connections(limit)
+        for line in remarks_of_limit(limit):
+            logs.say(line)
         shown = "localhost" if host in LOCAL else host
         if app.ctx.ready:
             logs.say(f"Ready after {time.monotonic() - started:.0f} s: http://{shown}:{port}/chat")
@@ -244,6 +280,8 @@ def run(port: int, started: float) -> int:
         host=host,
         port=port,
         protocol=bounds.BoundedProtocol,
+        # Who comes in a rush waits here; with Sanic's 100 the others were sent away, and came back after a second.
+        backlog=MOST,
         access_log=False,
         motd=False,
         debug=False,

@@ -68,7 +68,7 @@ def test_records_are_forgotten_and_swept() -> None:
 
 def test_a_record_holds_no_text() -> None:
     assert set(Record.__dataclass_fields__) == {
-        "language", "introduced", "last_topics", "open_question", "choices", "more", "shown", "place", "used"
+        "language", "introduced", "last_topics", "open_question", "choices", "more", "shown", "place", "used", "moment"
     }  # fmt: skip
 
 

@@ -677,7 +677,7 @@ def test_delete_my_messages_leaves_nothing(row: Deletion, server: Server, words:
     # On read they are of today; a midnight between here and the server is seen to by both keys.
     wanted = {
         names.of(row.channel, sender),
-        *(name for number in ids for name in names.message(row.channel, number)[:1]),
+        *(name for number in ids for name in names.message(row.channel, f"{sender}/{number}")[:1]),
         *(
             name
             for number in ids

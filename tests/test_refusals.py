@@ -306,6 +306,18 @@ RAW = [
     ("broken pieces", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
     ("pieces without an end", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
      + b"1000\r\n" + b"a" * 0x1000 + b"\r\n" + (b"1000\r\n" + b"a" * 0x1000 + b"\r\n") * 4, 413),
+    *[(f"a piece whose length is {label}", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+       + size + b"\r\n{}\r\n0\r\n\r\n", 400)
+      for label, size in (("signed", b"+2"), ("hexadecimal for Python", b"0x2"), ("with a line below", b"0_2"), ("behind a blank", b" 2"),
+                          ("empty", b""), ("Arabic", "\u0662".encode()), ("followed by half a line break", b"2;a\nb"),
+                          ("too long", b"0" * 70 + b"2"))],
+    *[(f"an end of the pieces with {label}", b"POST /chat/v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}" + end
+       + b"GET /health HTTP/1.1\r\n\r\n", 400)
+      for label, end in (("letters behind", b"\r\n0\r\nAB"), ("letters before", b"AB0\r\n\r\n"), ("a header behind", b"\r\n0\r\nX: a\r\n\r\n"))],
+    ("pieces in HTTP/1.0", b"POST /chat/v1/messages HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
+    ("the same length twice in one", b"POST /chat/v1/messages HTTP/1.1\r\nContent-Length: 2, 2\r\n\r\n{}", 400),
+    ("a length in Arabic", "POST /chat/v1/messages HTTP/1.1\r\nContent-Length: \u0662\r\n\r\n{}".encode(), 400),
+    ("half a line break in a header", b"POST /chat/v1/messages HTTP/1.1\r\nX: a\nContent-Length: 2\r\n\r\n{}", 400),
     ("an unknown method", b"BREW /chat HTTP/1.1\r\nConnection: close\r\n\r\n", 405),
     ("bytes that are no text in the address", b"GET /\xff\xfe HTTP/1.1\r\nConnection: close\r\n\r\n", 0),
     ("a websocket", b"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: close, Upgrade\r\n"
@@ -329,6 +341,27 @@ def test_what_is_no_request_is_refused(
     assert "incident" not in caplog.text, "it is the caller's fault"
     assert service.kept() == before
     assert service.ask("/health")[0] == 200, "others are still served"
+
+
+def test_what_is_a_request_in_pieces_is_read(service: Service) -> None:
+    """As RFC 9112 has it: any case, noughts in front, what is said of a piece skipped; and the next request on the connection is the next."""
+    body = json.dumps(
+        {"v": 1, "session": None, "id": "p-1", "lang": None, "hint": "en", "text": QUESTION, "button": None}
+    ).encode()
+    head = b"POST /chat/v1/messages HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = b"00a;name=value\r\n%b\r\n%X\r\n%b\r\n000\r\n\r\n" % (body[:10], len(body) - 10, body[10:])
+    got = service.sends(head + pieces + b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert got.count(b"HTTP/1.1 200 ") == 2
+    assert b"police_questions" in got
+    assert got.endswith(b"ok")
+
+
+def test_broken_pieces_behind_an_answer_end_the_connection(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"POST /nowhere HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = service.sends(head + b"+2\r\n{}\r\n0\r\n\r\nGET /health HTTP/1.1\r\n\r\n")
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert b" 404 " in got.split(b"\r\n")[0]
+    assert caplog.text == ""
 
 
 # --- slow, large, packed ------------------------------------------------------------------------------

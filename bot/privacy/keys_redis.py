@@ -25,12 +25,12 @@ class RedisKeys:
     """Asked every half minute; while Redis does not answer, the last known keys or new ones of this process's own take their place."""
 
     def __init__(self, url: str):
-        """Connect.
+        """Connect. A key that such a Redis drops is made anew: conversations begin again, no opt-out hangs on it.
 
         Raises:
             StoreError: when Redis does not answer, or keeps what it holds on a disk.
         """
-        self._connection = RedisConnection(url, "OUTREACH_KEYS", TIMEOUT_SECONDS, REST_SECONDS)
+        self._connection = RedisConnection(url, "OUTREACH_KEYS", TIMEOUT_SECONDS, REST_SECONDS, may_evict=True)
         self._keys = MemoryKeys()
         self._looked: dict[dt.date, float] = {}
 

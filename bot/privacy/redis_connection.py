@@ -16,10 +16,28 @@ REST_SECONDS = 2.0
 T = TypeVar("T")
 
 
+OTHER_TYPE, NO_NUMBER = "WRONGTYPE", "value is not an integer"
+"""How Redis says that a name of ours holds what we did not write (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+
+
+def other_data(setting: str) -> StoreError:
+    """Of somebody who has the same names."""
+    return StoreError(
+        f"Redis: a name that begins with outreach: holds other data; give this service a Redis, or a database number, of its own ({setting})"
+    )
+
+
 class RedisConnection:
     """Commands for one Redis; every fault is a StoreError."""
 
-    def __init__(self, url: str, setting: str, timeout: float = TIMEOUT_SECONDS, rest: float = REST_SECONDS):
+    def __init__(
+        self,
+        url: str,
+        setting: str,
+        timeout: float = TIMEOUT_SECONDS,
+        rest: float = REST_SECONDS,
+        may_evict: bool = False,
+    ):
         """Connect.
 
         Args:
@@ -27,9 +45,10 @@ class RedisConnection:
             setting: where the operator wrote it, for what is told.
             timeout: seconds until an answer is given up.
             rest: seconds until a Redis that gave none is asked again.
+            may_evict: whether it may drop what it holds when its memory is full.
 
         Raises:
-            StoreError: when Redis does not answer, or keeps what it holds on a disk.
+            StoreError: when Redis does not answer, keeps what it holds on a disk, or may drop it.
         """
         self.setting = setting
         self._rest, self._rests_until = rest, 0.0
@@ -46,6 +65,14 @@ class RedisConnection:
                 f"{setting} names a Redis that writes to a disk; start it with --save '' --appendonly no, so that it cannot be carried away"
             )
 
+        if not may_evict:
+            policy = self.ask(lambda: self.redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+            if policy != "noeviction":
+                # https://redis.io/docs/latest/develop/reference/eviction/
+                raise StoreError(
+                    f"{setting} names a Redis that drops what it holds when it is full, opt-outs too; start it with --maxmemory-policy noeviction"
+                )
+
     def ask(self, call: Callable[[], T]) -> T:
         """What a command gives.
 
@@ -58,6 +85,12 @@ class RedisConnection:
             return call()
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
             self._rests_until = time.monotonic() + self._rest
+            raise StoreError(f"Redis: {type(error).__name__}; is it running, is {self.setting} right?") from None
+        except redis.exceptions.OutOfMemoryError:
+            raise StoreError(f"Redis: its memory is full; raise maxmemory of the Redis of {self.setting}") from None
+        except redis.exceptions.ResponseError as error:
+            if OTHER_TYPE in str(error) or NO_NUMBER in str(error):
+                raise other_data(self.setting) from None
             raise StoreError(f"Redis: {type(error).__name__}; is it running, is {self.setting} right?") from None
         except redis.exceptions.RedisError as error:
             raise StoreError(f"Redis: {type(error).__name__}; is it running, is {self.setting} right?") from None

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from actions import clock
 from bot.privacy.pseudonyms import tag_of
-from bot.privacy.records import ROUNDING, Record, fresh, has_context, rounded
+from bot.privacy.records import ROUNDING, Moments, Record, fresh, has_context, rounded
 from bot.settings import Settings
 
 REPEAT_HOURS = 24
@@ -144,6 +144,7 @@ class Clocks:
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        self.moments = Moments()
         self._exact: dict[str, tuple[dt.datetime, float]] = {}
 
     def usable(self, key: str, record: Record) -> Record | None:
@@ -152,14 +153,15 @@ class Clocks:
         if used and used - now <= ROUNDING:
             # What has passed in truth counts too: a clock that was set back by less than that shows nothing of it.
             used = min(used, now - dt.timedelta(seconds=time.monotonic() - since))
-        return fresh(record, now, self.settings, used)
+        return fresh(record, now, self.settings, used, self.moments.now())
 
     def stamped(self, key: str, record: Record) -> Record:
         """The record with its last use, rounded; the exact one is only remembered here."""
         now = clock.now()
         self._exact.pop(key, None)
         self._exact[key] = now, time.monotonic()
-        return replace(record, used=rounded(now))
+        used, moment = self.moments.stamp()
+        return replace(record, used=used, moment=moment)
 
     def drop(self, key: str) -> None:
         """Forget a conversation's last use."""

@@ -8,6 +8,7 @@ written anew (VACUUM) and the log emptied.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sqlite3
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS replies
   (message TEXT PRIMARY KEY, conversation TEXT NOT NULL, plans TEXT NOT NULL, used TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS replies_of ON replies (conversation);
 CREATE TABLE IF NOT EXISTS opt_outs (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS newest (one INTEGER PRIMARY KEY CHECK (one = 1), moment TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS topics
   (month TEXT, language TEXT, channel TEXT, topic TEXT, n INTEGER NOT NULL, PRIMARY KEY (month, language, channel, topic)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS days (day TEXT, channel TEXT, n INTEGER NOT NULL, PRIMARY KEY (day, channel)) WITHOUT ROWID;
@@ -88,6 +90,7 @@ class FileStore:
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()
             if found[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check")
+            self._begin()
         except sqlite3.OperationalError as error:
             self._unlock()
             raise StoreError(
@@ -104,6 +107,24 @@ class FileStore:
             raise StoreError(
                 f"{folder} cannot be used ({error.strerror}); OUTREACH_DATA must be a folder of your own"
             ) from None
+
+    def _begin(self) -> None:
+        """Go on from the newest moment that any server on this file has seen."""
+        row = self._db.execute("SELECT moment FROM newest").fetchone()
+        if row:
+            with suppress(ValueError):
+                self._clocks.moments.begin(dt.datetime.fromisoformat(row[0]))
+        # On a full disk the first turn that is kept will do it.
+        with suppress(sqlite3.OperationalError):
+            self._see(self._db)
+
+    def _see(self, db: sqlite3.Connection) -> None:
+        """Keep the newest moment, in full tens of minutes: it tells no more of a message than the message's record."""
+        newest = rounded(self._clocks.moments.now()).astimezone(dt.timezone.utc).isoformat()
+        db.execute(
+            "INSERT INTO newest VALUES (1, ?) ON CONFLICT DO UPDATE SET moment = excluded.moment WHERE excluded.moment > moment",
+            (newest,),
+        )
 
     def _lock_file(self, folder: Path) -> None:
         """One server a store: two would not know of each other's turns."""
@@ -219,6 +240,7 @@ class FileStore:
             if messages:
                 values = (messages[0], key if record else "", json.dumps(list(plans)), rounded(clock.now()).isoformat())
                 db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", values)
+            self._see(db)
             if counted:
                 for cell in topic_cells(counted):
                     db.execute("INSERT INTO topics VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", cell)
@@ -311,6 +333,7 @@ class FileStore:
                 self._delete(db, key)
             db.executemany("UPDATE conversations SET record = ? WHERE key = ?", changed)
             db.execute("DELETE FROM replies WHERE used < ? OR used > ?", (oldest, latest))
+            self._see(db)
         self._clocks.sweep()
         self._erase(now=True)
         return len(gone)

@@ -5,6 +5,7 @@ outreach:x:<key>   the context; expires after the short clock
 outreach:m:<name>  plans that answered a message, and whose they are
 outreach:r:<key>   names of the messages of a conversation, so that all can be removed
 outreach:l:<key>   lease: which server answers this conversation now
+outreach:newest    the newest moment that any server has seen, in full tens of minutes
 outreach:stop      lasting pseudonyms of opt-outs     outreach:topics, outreach:days, outreach:deliveries   numbers
 """
 
@@ -20,12 +21,14 @@ from typing import Any
 
 from actions import clock
 from bot.privacy.pseudonyms import tag_of
-from bot.privacy.records import CONTEXT, ROUNDING, Record, from_json, rounded, to_json
-from bot.privacy.redis_connection import RedisConnection
+from bot.privacy.records import CONTEXT, ROUNDING, Moments, Record, fresh, from_json, rounded, to_json
+from bot.privacy.redis_connection import RedisConnection, other_data
 from bot.privacy.store import Counted, Counts, Plan, StoreError, day_cell, delivery_cell, repeat_hours, topic_cells
 from bot.settings import SENSITIVE_TOPICS, Settings
 
 NAME = "outreach"
+AGREE = dt.timedelta(seconds=1)
+"""Clocks of servers that are kept right differ by less."""
 LEASE_MS = 15_000
 """A turn takes at most 10 s (bot/assistant.py); a server that dies keeps others waiting no longer than this."""
 
@@ -35,6 +38,15 @@ def _seconds_until(moment: dt.datetime) -> int:
     return max(1, int((moment - clock.now()).total_seconds()))
 
 
+def _moment(stored: str | None) -> dt.datetime | None:
+    """What is no moment is none."""
+    try:
+        found = dt.datetime.fromisoformat(stored or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
 class RedisStore:
     """Everything in one Redis."""
 
@@ -42,12 +54,16 @@ class RedisStore:
         """Connect.
 
         Raises:
-            StoreError: when Redis does not answer, or keeps what it holds on a disk.
+            StoreError: when Redis does not answer, keeps what it holds on a disk, or may drop it.
         """
         self.url = url
         self.settings = settings
         connection = RedisConnection(url, "REDIS_URL")
         self._ask, self._redis = connection.ask, connection.redis
+        self._moments = Moments()
+        self._newest = _moment(self._ask(lambda: self._redis.get(self._key("newest"))))
+        if self._newest:
+            self._moments.begin(self._newest)
         # Opt-outs must outlive a restart of Redis: docs/runbook.md says how they are exported.
 
     @staticmethod
@@ -62,16 +78,31 @@ class RedisStore:
 
     def get(self, key: str) -> Record | None:
         """The record of a conversation; its context only while the short clock runs."""
-        kept, context = self._ask(lambda: self._redis.mget(self._key("c", key), self._key("x", key)))
+        names = [self._key("c", key), self._key("x", key), self._key("newest")]
+        kept, context, newest = self._ask(lambda: self._redis.mget(names))
+        self._newest = _moment(newest)
+        if self._newest:
+            self._moments.saw(self._newest)
         if kept is None:
             return None
         try:
             record = from_json({**json.loads(kept), **(json.loads(context) if context else {})})
         except (ValueError, TypeError):
             return None
-        # Redis forgets by its own clock; one that was set back must not make anything live longer.
-        idle = clock.now() - record.used if record.used else dt.timedelta(0)
-        return record if -ROUNDING <= idle < dt.timedelta(hours=self.settings.retention_hours) else None
+        return self._usable(record)
+
+    def _usable(self, record: Record) -> Record | None:
+        """Redis forgets by its own clock, to the second; where a clock was set back, the newest moment says what has passed all the same.
+
+        To full tens of minutes it says it too early; so it is asked only where the clocks disagree.
+        """
+        now, moment = clock.now(), self._moments.now()
+        early = fresh(record, now, self.settings, moment=moment)
+        used = record.moment or record.used
+        if early is None or used is None or moment - now >= AGREE:
+            return early
+        ended = moment - used - ROUNDING >= dt.timedelta(seconds=self._context_seconds(record))
+        return early if ended else record
 
     def handled(self, messages: Sequence[str]) -> list[Plan] | None:
         """The plans that answered a message."""
@@ -79,7 +110,10 @@ class RedisStore:
             return None
         found = self._ask(lambda: self._redis.mget([self._key("m", name) for name in messages]))
         kept = next((text for text in found if text), None)
-        return json.loads(kept)["plans"] if kept else None
+        try:
+            return json.loads(kept)["plans"] if kept else None
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def commit(
         self,
@@ -118,7 +152,9 @@ class RedisStore:
 
     def _put(self, pipe: Any, key: str, record: Record) -> None:
         now = clock.now()
-        stamped = to_json(replace(record, used=rounded(now)))
+        used, moment = self._moments.stamp()
+        stamped = to_json(replace(record, used=used, moment=moment))
+        self._see(pipe)
         context = {name: stamped.pop(name) for name in CONTEXT if name in stamped}
         # To full ten minutes: the time that is left must not tell when somebody wrote.
         ends = rounded(now) + dt.timedelta(hours=self.settings.retention_hours)
@@ -127,6 +163,12 @@ class RedisStore:
             pipe.set(self._key("x", key), json.dumps(context, ensure_ascii=False), ex=self._context_seconds(record))
         else:
             pipe.delete(self._key("x", key))
+
+    def _see(self, pipe: Any) -> None:
+        """Keep the newest moment; every turn has read before what other servers have seen."""
+        newest = rounded(self._moments.now())
+        if self._newest is None or newest > self._newest:
+            pipe.set(self._key("newest"), newest.isoformat())
 
     def _delete(self, pipe: Any, key: str, before: str | None = None) -> None:
         """Queue the removal of a conversation. Its messages are read now, outside of the transaction: they only grow with its lease.
@@ -205,7 +247,8 @@ class RedisStore:
         """Whether messages to this sender have been stopped."""
 
         def looked_up() -> list[bool]:
-            with self._redis.pipeline() as pipe:
+            # No transaction: a Redis whose memory is full would refuse it, reading or not, and who has stopped would be written to.
+            with self._redis.pipeline(transaction=False) as pipe:
                 for each in (name, *before):
                     pipe.sismember(self._key("stop"), each)
                 return [bool(there) for there in pipe.execute()]
@@ -250,7 +293,12 @@ class RedisStore:
         topics = self._ask(lambda: self._redis.hgetall(self._key("topics")))
         days = self._ask(lambda: self._redis.hgetall(self._key("days")))
         deliveries = self._ask(lambda: self._redis.hgetall(self._key("deliveries")))
-        tables = [{tuple(cell.split("|")): int(n) for cell, n in table.items()} for table in (topics, days, deliveries)]
+        try:
+            tables = [
+                {tuple(cell.split("|")): int(n) for cell, n in table.items()} for table in (topics, days, deliveries)
+            ]
+        except ValueError:
+            raise other_data("REDIS_URL") from None
         return Counts(*tables)  # type: ignore[arg-type]
 
     def count_delivery(self, channel: str, status: str, code: str) -> None:
@@ -259,7 +307,8 @@ class RedisStore:
         self._ask(lambda: self._redis.hincrby(self._key("deliveries"), cell, 1))
 
     def sweep(self) -> int:
-        """Nothing: Redis forgets by itself."""
+        """Nothing but the newest moment: Redis forgets by itself."""
+        self._ask(lambda: self._see(self._redis))
         return 0
 
     def purge(self) -> int:

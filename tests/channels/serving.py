@@ -14,16 +14,20 @@ from typing import Any
 from sanic import Sanic
 
 from bot.bounds import BoundedProtocol
+from bot.connections import Connections
 from bot.server import application
 from tests.conftest import free_port
 
 
 @contextmanager
-def serving(make: Callable[[], tuple[Any, Sequence[Any]]]) -> Iterator[tuple[str, Any]]:
+def serving(
+    make: Callable[[], tuple[Any, Sequence[Any]]], connections: Connections | None = None
+) -> Iterator[tuple[str, Any]]:
     """Serve a desk with channels.
 
     Args:
         make: makes (desk, channels), in the thread that will use them.
+        connections: their bounds; the usual ones when left out.
     Yields:
         (address, desk)
     """
@@ -37,7 +41,7 @@ def serving(make: Callable[[], tuple[Any, Sequence[Any]]]) -> Iterator[tuple[str
         Sanic.test_mode = True
         desk, channels = make()
         held["desk"] = desk
-        server = await application(desk, channels).create_server(
+        server = await application(desk, channels, connections).create_server(
             host="127.0.0.1",
             port=port,
             protocol=BoundedProtocol,

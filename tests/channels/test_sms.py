@@ -899,6 +899,75 @@ def test_a_stopping_server_deletes_what_still_waits(
     assert "stay at Twilio" not in caplog.text
 
 
+def test_who_asks_during_the_stop_is_answered_and_deleted(assistant: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Forty messages are under way when the stop comes: all are answered, nobody new is let in, and all forty go at Twilio."""
+    forms = [sms("can ICE come into my house", f"+1305555{100 + number % 100:04d}") for number in range(40)]
+    got: list[Got] = []
+    with rest_api(*[Say(wait=0.05)] * 40) as api:
+
+        def make() -> tuple[Desk, list[SmsChannel]]:
+            desk = Desk(assistant, MemoryStore(SETTINGS), Pseudonyms(lasting=b"l" * 32), Limiter(()))
+            answer = desk.answer
+
+            async def slow(message: Message) -> Any:
+                await asyncio.sleep(1)
+                return await answer(message)
+
+            desk.answer = slow  # type: ignore[method-assign]
+            return desk, [SmsChannel(desk, replace(OWN, delete_after=60, api=api.address), PUBLIC_URL)]
+
+        with serving(make) as (address, _):
+            senders = [threading.Thread(target=lambda form=form: got.append(post(address, form))) for form in forms]
+            for sender in senders:
+                sender.start()
+            time.sleep(0.7)
+            assert got == [], "they are under way"
+        for sender in senders:
+            sender.join(20)
+    assert [answer.status for answer in got] == [200] * 40
+    assert all(answer.text for answer in got)
+    assert sorted(api.paths("DELETE")) == sorted(f"{form['MessageSid']}.json" for form in forms)
+    assert "stay at Twilio" not in caplog.text
+
+
+def test_what_stays_at_twilio_after_a_stop_is_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten wait: two are deleted, one is refused, one is not complete, the rest does not come to its turn."""
+    monkeypatch.setattr(sms_deletions, "FAREWELL_SECONDS", 0.6)
+
+    async def scene(address: str) -> None:
+        deletions = Deletions(_client(address, ()), 60)
+        for _ in range(10):
+            deletions.add(new_sid())
+        deletions.start()
+        await deletions.stop()
+
+    with rest_api(Say(), Say(), fault(401, 20003), fault(409, 20009), *[Say(wait=5)] * 6) as api:
+        started = time.monotonic()
+        asyncio.run(scene(api.address))
+        assert time.monotonic() - started < 8
+    assert len(api.asked) <= 6
+    told = [record.getMessage() for record in caplog.records if "stay at Twilio" in record.getMessage()]
+    assert told == ["8 messages that were to be deleted stay at Twilio"]
+    assert not re.search("[SM]M[0-9a-f]{32}", caplog.text)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_each_signal_to_stop_has_its_farewell(number: signal.Signals, tmp_path: Path) -> None:
+    """Also a second one meanwhile: it breaks nothing off."""
+    port = free_port()
+    arguments = [str(Path(sys.executable).parent / "outreach"), "run", "--port", str(port)]
+    with rest_api(Say(wait=0.5)) as api, _process(arguments, port, tmp_path / "var", api.address) as (address, process):
+        form = sms("can ICE come into my house")
+        assert post(address, form).text
+        process.send_signal(number)
+        time.sleep(0.2)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    assert api.paths("DELETE") == [f"{form['MessageSid']}.json"]
+
+
 def test_with_zero_nothing_is_deleted(serve: Serve) -> None:
     with rest_api() as api:
         served = serve(own=replace(OWN, api=api.address))
@@ -1097,7 +1166,7 @@ def test_the_fallback_in_the_docs_is_the_failure_text(words: Any) -> None:
 # --- killed ------------------------------------------------------------------------------------------
 
 
-def _environment(data: Path) -> dict[str, str]:
+def _environment(data: Path, api: str = "http://127.0.0.1:1") -> dict[str, str]:
     return {
         **os.environ,
         "OUTREACH_DATA": str(data),
@@ -1107,15 +1176,17 @@ def _environment(data: Path) -> dict[str, str]:
         "TWILIO_ACCOUNT_SID": ACCOUNT,
         "TWILIO_AUTH_TOKEN": TOKEN,
         "TWILIO_NUMBER": NUMBER,
-        "TWILIO_API": "http://127.0.0.1:1",
+        "TWILIO_API": api,
     }
 
 
 @contextlib.contextmanager
-def _process(arguments: list[str], port: int, data: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _process(
+    arguments: list[str], port: int, data: Path, api: str = "http://127.0.0.1:1"
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     log = data.parent / "log"
     with log.open("ab") as output:
-        process = subprocess.Popen(arguments, cwd=ROOT, env=_environment(data), stdout=output, stderr=output)
+        process = subprocess.Popen(arguments, cwd=ROOT, env=_environment(data, api), stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address)
