@@ -149,7 +149,7 @@ def server(folder: Path) -> Iterator[int]:
         env={**os.environ, "OUTREACH_DATA": str(folder)},
     )
     try:
-        from tests.channels.serving import wait_for
+        from tests.channels.running import wait_for
 
         wait_for(f"http://127.0.0.1:{port}")
         yield port
@@ -304,6 +304,30 @@ def report_rush(label: str, say: Say, conversations: int, waiting: bool) -> Rush
     return made
 
 
+def report_commits(folder: Path, commits: int = 300, rounds: int = 5) -> float:
+    """Commits alone, by turns with and without waiting for the disk: how much longer one takes that reaches it."""
+    from bot.privacy.records import Record
+    from bot.privacy.store_file import FileStore
+    from bot.settings import Settings
+
+    settings = Settings(data=folder, retention_hours=24)
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(rounds):
+        for durable in (True, False):
+            store = FileStore(folder / f"commits-{number}-{durable}", settings, durable)
+            started = time.perf_counter()
+            for turn in range(commits):
+                store.commit(f"{turn:064x}", Record(language="ht", last_topics=["schools"]), [f"{turn}"], [])
+            took[durable].append(1000 * (time.perf_counter() - started) / commits)
+            store.close()
+    with_, without = (statistics.median(took[durable]) for durable in (True, False))
+    print(
+        f"A commit, durable {with_:.2f} ms, not durable {without:.2f} ms: {with_ / without:.1f} times as long",
+        flush=True,
+    )
+    return with_ / without
+
+
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -338,7 +362,11 @@ def main() -> None:
                 report_flood("Flood, desk, slowest messages", say, asked.messages, LONG, asked.seconds)
             speeds[word] = report_rush(f"Rush, desk, {word}", say, asked.conversations, waiting=False).seconds
             desk.close()
-        print(f"Durable commits take {speeds['durable'] / speeds['not durable']:.2f} times as long.", flush=True)
+        print(
+            f"With durable commits the rush takes {speeds['durable'] / speeds['not durable']:.2f} times as long.",
+            flush=True,
+        )
+        report_commits(folder)
         with server(folder / "served") as port:
             say = by_http(port)
             report_flood("Flood, HTTP, short messages", say, asked.messages, SHORT, asked.seconds, port)

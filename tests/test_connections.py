@@ -27,7 +27,7 @@ from bot.desk import Desk
 from bot.privacy.limits import Limiter
 from bot.privacy.store import MemoryStore
 from bot.settings import Settings
-from tests.channels.serving import serving, wait_for
+from tests.channels.running import serving, wait_for
 from tests.conftest import ROOT, free_port
 
 ELSEWHERE = "127.0.1.1"

@@ -44,8 +44,7 @@ from bot.privacy.records import Record
 from bot.privacy.store import MemoryStore
 from bot.settings import Settings, Twilio
 from tests.channels import as_twilio
-from tests.channels.running import request
-from tests.channels.serving import serving
+from tests.channels.running import request, serving
 
 EXAMPLES = int(os.environ.get("OUTREACH_FUZZ") or 0)
 PURE = settings(

@@ -65,7 +65,7 @@ from tests.channels.as_twilio import (
     whatsapp,
 )
 from tests.channels.held_server import HELD_AFTER, HELD_BEFORE
-from tests.channels.serving import serving, wait_for
+from tests.channels.running import serving, wait_for
 from tests.conftest import ROOT, free_port, outreach
 
 OWN = Twilio(ACCOUNT, TOKEN, NUMBER, delete_after=0)

@@ -26,7 +26,7 @@ import brotli
 import pytest
 import yaml
 
-from tests.channels.local_server import serving
+from tests.channels.running import Running
 from tests.conftest import DEMO, ROOT, outreach, table
 from tests.test_service import get, message, post
 
@@ -140,7 +140,8 @@ def test_the_policy_allows_what_the_page_holds_and_nothing_else(served: tuple[st
 def test_nothing_may_frame_the_chat_unless_it_is_named(desk: Any) -> None:
     from bot.channels.web.channel import WebChannel
 
-    with serving(desk, [WebChannel(desk)]) as address:
+    with Running(desk, [WebChannel(desk)]) as running:
+        address = running.address
         assert "frame-ancestors 'none'" in ask(address, "GET", "/chat")[1]["content-security-policy"]
 
 
@@ -271,7 +272,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(desk: Any, monkeypatch: pyt
 
     assert bounds.BODY_SECONDS == 10
     monkeypatch.setattr(bounds, "BODY_SECONDS", 1)
-    with serving(desk, [WebChannel(desk)]) as address:
+    with Running(desk, [WebChannel(desk)]) as running:
+        address = running.address
         where = urlsplit(address)
         with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as wire:
             wire.sendall(
@@ -328,7 +330,8 @@ def test_what_ends_while_it_is_answered_is_forgotten_all_the_same(desk: Any, mon
 
     channel = WebChannel(desk)
     number = page_id()
-    with serving(desk, [channel]) as address:
+    with Running(desk, [channel]) as running:
+        address = running.address
         monkeypatch.setattr(desk.assistant, "turn", slowly)
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(post, address, message("can the jail hold me for ice", number))
@@ -383,7 +386,8 @@ def limited(assistant: Any) -> Iterator[str]:
 
     desk = Desk(assistant, MemoryStore(Settings(data=Path("var"), retention_hours=24)), counting=False)
     channel = WebChannel(desk, proxies=[ip_network("127.0.0.0/8")], limiter=Limiter((Limit(3, 60.0),)))
-    with serving(desk, [channel]) as address:
+    with Running(desk, [channel]) as running:
+        address = running.address
         yield address
 
 
@@ -448,7 +452,8 @@ def test_a_full_queue_is_busy(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         await asyncio.sleep(0.3)
         return await turn(*arguments)
 
-    with serving(desk, [WebChannel(desk)]) as address:
+    with Running(desk, [WebChannel(desk)]) as running:
+        address = running.address
         session = post(address, message("hello", "q-0"))[1]["session"]
         monkeypatch.setattr(desk.assistant, "turn", slowly)
         with ThreadPoolExecutor(10) as pool:
