@@ -18,7 +18,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,13 @@ def slope(points: list[Point], what: Callable[[Point], float]) -> float:
 
 
 async def soak(
-    desk: Any, folder: Path, messages: int, a_day: int, seconds: float, told: Callable[[Point], None]
+    desk: Any,
+    folder: Path,
+    messages: int,
+    a_day: int,
+    seconds: float,
+    told: Callable[[Point], None],
+    written: Sequence[str],
 ) -> list[Point]:
     """Talk, with the clock going on.
 
@@ -96,15 +102,13 @@ async def soak(
         a_day: messages of a day; a sweep comes after every hundredth of it.
         seconds: at most so long.
         told: each point, when it is taken.
+        written: what others say, between TEXTS.
     """
     from actions import clock
-    from bot.check import _training
     from bot.desk import Message, Result
     from bot.nlu import safety
     from bot.privacy.limits import SENDER, Limiter
 
-    written = [text for *_, text in _training()]
-    random.Random(0).shuffle(written)  # noqa: S311 - the same order every time
     # What the safety screen's RE2 works out it keeps, up to a bound; filled first, so that the curve shows what else grows.
     for text in written:
         safety.screen(text)
@@ -163,7 +167,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     from benchmarks.flood import a_desk
+    from bot.check import _training
 
+    written = [text for *_, text in _training()]
+    random.Random(0).shuffle(written)  # noqa: S311 - the same order every time
     print(" messages  memory MB  files  store KB  objects  tasks")
 
     def told(point: Point) -> None:
@@ -175,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         desk = a_desk(folder, True)
-        points = asyncio.run(soak(desk, folder, asked.messages, asked.a_day, asked.seconds, told))
+        points = asyncio.run(soak(desk, folder, asked.messages, asked.a_day, asked.seconds, told, written))
         desk.close()
     print("\n".join(lines(points)))
 

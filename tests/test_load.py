@@ -194,10 +194,18 @@ def test_in_danger_nobody_waits_for_a_place(assistant: Any) -> None:
 # --- weeks ------------------------------------------------------------------------------------------
 
 
+SAID = (
+    "is my landlord allowed to call ice",
+    "dónde está el consulado",
+    "ki kote m ka jwenn manje",
+    "they took my cousin this morning",
+)
+
+
 def test_a_soak_leaves_nothing_behind(assistant: Any, tmp_path: Path) -> None:
     desk = a_desk(assistant, FileStore(tmp_path, OWN))
     points: list[soaks.Point] = []
-    asyncio.run(soaks.soak(desk, tmp_path, 600, 60, 60.0, points.append))
+    asyncio.run(soaks.soak(desk, tmp_path, 600, 60, 60.0, points.append, SAID))
     desk.close()
     half = points[len(points) // 2 :]
     curve = "\n".join(map(str, points))
