@@ -31,6 +31,8 @@ WITH_PLACES = frozenset(
     }
 )
 """Topics whose own directory entries end their answer."""
+NO_RAPE_LINE = frozenset({"delete_data", "opt_out", "change_language", "thanks", "goodbye"})
+"""What ends something names no hotline."""
 SENSITIVE = frozenset({"domestic_violence", "human_trafficking", "crisis"})
 """Their answers end with how to get rid of them: the phone may be in another hand."""
 HARMED = frozenset({"DOMESTIC_VIOLENCE", "BEATEN_BY", "ABUSER", "RAPE", "TRAFFICKER", "FORCED_WORK"})
@@ -220,7 +222,13 @@ class Answering:
         if self.knowledge.topics[topic] == "policy":
             # Asked again at once, in other words: the rest of the answer, not the same text once more.
             follows = before.last_topics[:1] == [topic] and before.more and before.more["topic"] == topic
-            if follows and not understood["exact"] and not understood.get("again"):
+            # Who asks for a promise gets the comfort with its limit again, not a part of the rest that has one without the other.
+            if (
+                follows
+                and not understood["exact"]
+                and not understood.get("again")
+                and "DEPORT" not in understood["concepts"]
+            ):
                 return [self._go_on(understood, before, after, today)]
             return [self._policy(topic, understood, after, today)]
         return [self._service(topic, language)]
@@ -239,11 +247,7 @@ class Answering:
         if not calm:
             return
         first, last = calm[0], calm[-1]
-        if "RAPE" in understood["concepts"] and first["topic"] in (
-            "report_crime",
-            "how_to_report",
-            "crime_victim_visa",
-        ):
+        if "RAPE" in understood["concepts"] and first["topic"] not in NO_RAPE_LINE:
             first["paragraphs"].append([line("phrase/after_rape")])
         if "DELETE" in understood["concepts"] and not any(
             made["topic"] == "delete_data" or "delete_data" in made["choices"] for made in calm

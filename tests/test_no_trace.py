@@ -682,7 +682,7 @@ def test_delete_my_messages_leaves_nothing(row: Deletion, server: Server, words:
             name
             for number in ids
             if row.channel == "telegram"
-            for name in names.message("telegram", f"{number}/delivered")[:1]
+            for name in names.message("telegram", f"{sender}/{number}/delivered")[:1]
         ),
     }
     there = b"".join(server.kept().values())

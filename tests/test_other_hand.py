@@ -73,7 +73,7 @@ def _said(text: str, record: Record, known: Any) -> list[str]:
     context = Context(record.language, tuple(record.last_topics), record.open_question, None, tuple(record.choices), bool(record.more))  # fmt: skip
     beliefs = {"out_of_scope": 1.0, "help_menu": 0.0}
     understood = understand(text, beliefs, context, keywords.load(), known.gazetteer, CONCEPTS).as_dict()
-    before = Conversation(**{name: value for name, value in asdict(record).items() if name != "used"})
+    before = Conversation(**{name: value for name, value in asdict(record).items() if name not in ("used", "moment")})
     told = {"brief": True, "stop_words": True, "introduced": True}
     turn = Answering(known, Withdrawals()).answer({**understood, **told}, before, clock.today())
     return [line["id"] for plan in turn.plans for part in plan["paragraphs"] if isinstance(part, list) for line in part]

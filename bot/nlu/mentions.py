@@ -13,17 +13,16 @@ def mentioned(texts: Iterable[str], things: Iterable[Change | Passage]) -> list[
 
     Args:
         texts: the message and its gloss.
-        things: what can be named.
+        things: what can be named; in their phrases "tps & honduras" means both words, wherever they stand.
     """
     said = [f" {' '.join(tokens(text))} " for text in texts]
     found: list[tuple[int, int, str]] = []
     for order, thing in enumerate(things):
         best = 0
         for phrase in thing.about:
-            words = tokens(phrase)
-            form = f" {' '.join(words)} "
-            if words and any(form in text for text in said):
-                best = max(best, len(form))
+            forms = [f" {' '.join(tokens(part))} " for part in phrase.split("&")]
+            if any(all(form.strip() and form in text for form in forms) for text in said):
+                best = max(best, sum(map(len, forms)))
         if best:
             found.append((-best, order, thing.id))
     return [name for _, _, name in sorted(found)]

@@ -114,6 +114,8 @@ class Screen:
     """Figures of speech; taken out before anything else is looked for."""
     cry: Patterns
     """Messages that say nothing but danger, over their words alone."""
+    arrival: Patterns
+    """Messages that say nothing but that somebody is coming, over their words alone."""
     emergency: Patterns
     """Danger; counts unless its clause or the whole message is not about now."""
     emergency_always: Patterns
@@ -226,6 +228,15 @@ def cries(text: str, patterns: Screen | None = None) -> bool:
     (True, False)
     """
     return (patterns or load()).cry.search(" ".join(tokens(ends(text))))
+
+
+def arrives(text: str, patterns: Screen | None = None) -> bool:
+    """Whether the text says nothing but that he or she is here or coming: danger, where violence at home was spoken of.
+
+    >>> arrives("ya llegó"), arrives("he's home"), arrives("my mother is home with the kids")
+    (True, True, False)
+    """
+    return (patterns or load()).arrival.search(" ".join(tokens(ends(text))))
 
 
 def language_of(text: str, patterns: Screen | None = None) -> str | None:

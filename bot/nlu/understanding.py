@@ -93,6 +93,8 @@ ASKING = frozenset({"WHETHER_Q", "WHAT_Q", "HOW_Q", "ALLOWED", "ASK_STATUS"})
 """Concepts of a question, for a message that also tells of danger."""
 URGENT = ("emergency", "crisis")
 SMALL = frozenset({"greet", "thanks", "goodbye"})
+AFTER_CRISIS = SMALL | {"opt_out", "delete_data", "change_language", "help_menu"}
+"""Answered as they are, also after 988 was given."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,16 @@ ONLY_AFRAID = frozenset({"AFRAID", "ME", "WE", "HAVE", "NOW", "MANY", "TIME_CLOC
 AFRAID_WORDS = 4
 
 
+KILLS_ME = frozenset({"mate", "maten", "matara", "mataran"})
+
+
+def _afraid_of_somebody(text: str, concepts: Sequence[str]) -> bool:
+    """Whether somebody else is feared to kill."""
+    others = WATCHERS | {"HE_SHE", "THEY"}
+    named = bool(others & set(concepts)) or bool(KILLS_ME & set(tokens(text)))
+    return {"AFRAID", "KILL"} <= set(concepts) and "SUICIDE" not in concepts and named
+
+
 def _only_afraid(concepts: Sequence[str], words: int) -> bool:
     """ "I'm scared", and no word of what: the menu, with 911 above it, and neither 988 nor an answer about something else."""
     return "AFRAID" in concepts and set(concepts) <= ONLY_AFRAID and words <= AFRAID_WORDS
@@ -247,9 +259,13 @@ def _danger(
         # A long story whose last words tell of danger: the rest of it does not outvote them.
         belief, text = at_the_end, last_words
     likelier = max(URGENT, key=belief.__getitem__)
+    if likelier == "crisis" and _afraid_of_somebody(text, concepts) and safety.screen(text) != "crisis":
+        # "Tengo miedo que me mate esta noche": somebody else's hand.
+        likelier = "emergency"
+        belief = {"emergency": sum(belief.values()), "crisis": 0.0}
     total = sum(belief.values())
-    if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and likelier == "crisis":
-        return None  # "my husband tried to kill me": no suicide; the abuse answer begins with 911
+    if WATCHERS & set(concepts) and "KILL" in concepts and "SUICIDE" not in concepts and not safety.screen(text):
+        return None  # "my husband tried to kill me": no suicide, and not now; the abuse answer begins with 911
     least = ALARM if DANGER & set(concepts) else (ALARM_FOLLOWING if follows else ALARM_PLAIN)
     alarmed = total >= ALARM_VETOED or (total >= least and not safety.vetoed(text))
     screened = safety.screen(text)
@@ -268,6 +284,24 @@ def case_of(concepts: Sequence[str], last_topics: Sequence[str]) -> str | None:
 
 
 def understand(
+    text: str,
+    beliefs: Mapping[str, float],
+    context: Context,
+    *arguments: Any,
+    **options: Any,
+) -> Understanding:
+    """What the message asks, and what the conversation adds to it: as `understand_alone`, with its arguments."""
+    result = understand_alone(text, beliefs, context, *arguments, **options)
+    if result.urgent is None and list(context.last_topics[:1]) == ["domestic_violence"] and safety.arrives(text):
+        # "He's home", after violence at home.
+        result.urgent, result.topics, result.choices, result.command = "emergency", [], [], None
+    elif result.urgent is None and "crisis" in context.last_topics[:2] and set(result.topics) - AFTER_CRISIS:
+        # Whatever is asked after thoughts of suicide, 988 stands above the answer.
+        result.urgent = "crisis"
+    return result
+
+
+def understand_alone(
     text: str,
     beliefs: Mapping[str, float],
     context: Context,
@@ -378,7 +412,9 @@ def understand(
         result.language = languages.choose_in_danger(vote, safety.language_of(text), context.language, context.hint)
         # A question beside the danger is not lost.
         asks = "?" in text or ASKING & set(result.concepts)
-        if asks and ranked and ranked[0][1] >= 0.6 and ranked[0][0] not in SMALL | {"out_of_scope", "help_menu"}:
+        # 911 stands alone before violence at home: the emergency text is about it.
+        alone = SMALL | {"out_of_scope", "help_menu"} | ({"domestic_violence"} if urgent == "emergency" else set())
+        if asks and ranked and ranked[0][1] >= 0.6 and ranked[0][0] not in alone:
             result.topics = [ranked[0][0]]
         return result
     if not words:
@@ -402,6 +438,10 @@ def understand(
     if first[0] == "delete_data" and "HOW_Q" in result.concepts:
         # "How do I delete my messages?" may be either: nothing is erased for a question, and nobody has to ask twice.
         result.choices = ["delete_data", "privacy"]
+        return result
+    if len(words) == 1 and DANGER & set(result.concepts) and first[0] == "out_of_scope":
+        # "Kill", and no more: the menu, with 911 above it.
+        result.topics = ["help_menu"]
         return result
     if len(words) == 1 and set(result.concepts) <= BARE and first[1] < CLEARLY and not context.last_topics:
         return result
