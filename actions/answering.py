@@ -177,9 +177,12 @@ class Answering:
         if understood["case"] in HARM:
             for made in plans:
                 made["guarded"] = True
-        harm = HARMED | AT_HOME if any(made["topic"] == "emergency" for made in plans) else HARMED
+        cried = any(made["topic"] == "emergency" for made in plans)
+        harm = HARMED | AT_HOME if cried else HARMED
         erased = any(made["topic"] in ("delete_data", "opt_out") for made in plans)
-        close(plans, understood["watched"] or bool(harm & set(understood["concepts"]) and not erased))
+        # "He's here", after violence at home, names nobody.
+        told = bool(harm & set(understood["concepts"])) or (cried and "domestic_violence" in before.last_topics)
+        close(plans, understood["watched"] or (told and not erased))
         return Turn(plans, after)
 
     def _rest(

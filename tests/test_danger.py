@@ -170,22 +170,25 @@ FOLLOWING = [
     Following("my husband beats me", "he's home", ("emergency",), "en"),
     Following("mari m konn bat mwen", "li rive", ("emergency",), "ht"),
     Following("my husband beats me", "ok thank you", ("thanks",), "en"),
-    Following("i want to kill myself", "if i call 988 do they send immigration", ("crisis", "*"), "en"),
-    Following("me quiero morir", "si llamo al 988 mandan a la migra?", ("crisis", "*"), "es"),
-    Following("mwen vle mouri", "si m rele 988 èske y ap voye imigrasyon", ("crisis", "*"), "ht"),
+    Following("i want to kill myself", "if i call 988 do they send immigration", ("crisis",), "en"),
+    Following("me quiero morir", "si llamo al 988 mandan a la migra?", ("crisis",), "es"),
+    Following("mwen vle mouri", "si m rele 988 èske y ap voye imigrasyon", ("crisis",), "ht"),
+    Following("i want to kill myself", "can the police ask for my papers", ("crisis", "police_questions"), "en"),
     Following("i want to kill myself", "delete my messages", ("delete_data",), "en"),
 ]
 
 
 @pytest.mark.parametrize("case", FOLLOWING, ids=lambda case: f"{case.before} / {case.text}")
-def test_what_follows_on_danger(case: Following, assistant: Any) -> None:
+def test_what_follows_on_danger(case: Following, assistant: Any, words: Any) -> None:
     desk = a_desk(assistant)
     say(desk, case.before)
     replies = say(desk, case.text).replies
     assert len(replies) == len(case.kinds), [(reply.kind, reply.topic) for reply in replies]
     for reply, kind in zip(replies, case.kinds, strict=True):
-        assert kind in ("*", reply.kind, reply.topic), [(reply.kind, reply.topic) for reply in replies]
+        assert kind in (reply.kind, reply.topic), [(reply.kind, reply.topic) for reply in replies]
         assert reply.language == case.language
+    if case.kinds == ("emergency",):
+        assert words.line("phrase/safety_delete", case.language)[:20] in replies[-1].text, "he may take the phone"
 
 
 FEARED = [

@@ -296,8 +296,10 @@ def understand(
         # "He's home", after violence at home.
         result.urgent, result.topics, result.choices, result.command = "emergency", [], [], None
     elif result.urgent is None and "crisis" in context.last_topics[:2] and set(result.topics) - AFTER_CRISIS:
-        # Whatever is asked after thoughts of suicide, 988 stands above the answer.
+        # Whatever is asked after thoughts of suicide, 988 stands above the answer; a question about 988 gets nothing that deters from it.
         result.urgent = "crisis"
+        if "988" in tokens(text):
+            result.topics = []
     return result
 
 
