@@ -21,7 +21,7 @@ warnings.filterwarnings("ignore")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from actions.knowledge.load import knowledge  # noqa: E402
-from bot.check import _training, near_duplicates, trigrams  # noqa: E402
+from bot.check import near_duplicates, training_messages, trigrams  # noqa: E402
 from bot.nlu import keywords, language  # noqa: E402
 from bot.nlu.classifier import TopicClassifier  # noqa: E402
 from bot.nlu.features import Lexicons  # noqa: E402
@@ -37,7 +37,7 @@ def main() -> int:
     options.add_argument("--fold", type=int, default=0, choices=range(FOLDS))
     options.add_argument("--dump", type=Path, help="JSON lines with the beliefs of each held-out message")
     chosen = options.parse_args()
-    rows = [(language, topic, writer, message) for _, language, topic, writer, message in _training()]
+    rows = [(language, topic, writer, message) for _, language, topic, writer, message in training_messages()]
     writers = {code: sorted({row[2] for row in rows if row[0] == code}) for code in ("en", "es", "ht")}
     held = {writer for names in writers.values() for writer in names[chosen.fold :: FOLDS]}
     told = [row for row in rows if row[2] not in held]

@@ -167,9 +167,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     from benchmarks.flood import a_desk
-    from bot.check import _training
+    from bot.check import training_messages
 
-    written = [text for *_, text in _training()]
+    written = [text for *_, text in training_messages()]
     random.Random(0).shuffle(written)  # noqa: S311 - the same order every time
     print(" messages  memory MB  files  store KB  objects  tasks")
 

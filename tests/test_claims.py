@@ -27,8 +27,7 @@ from bot.privacy.store_file import FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import SettingError, Settings, settings
 from bot.words import loaded
-from tests.conftest import NOW, ROOT, table
-from tests.test_store import redis_server
+from tests.conftest import NOW, ROOT, redis_server, table
 
 DOCUMENTS = ("docs/privacy.md", "docs/threat-model.md", "docs/runbook.md", "SECURITY.md")
 REFERENCE = re.compile(r"\[test: (tests/[\w/]+\.py)::(\w+)\]")

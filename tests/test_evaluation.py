@@ -777,9 +777,9 @@ def test_the_model_card_stands_and_is_filled() -> None:
 
 
 def test_training_messages_are_counted() -> None:
-    from bot.check import _training
+    from bot.check import training_messages
 
-    rows = list(_training())
+    rows = list(training_messages())
     for language, (messages, writers, topics) in training_counts().items():
         own = [row for row in rows if row[1] == language]
         assert messages == len(own)

@@ -35,7 +35,7 @@ from bot.channels.telegram import commands, updates
 from bot.channels.web import build
 from bot.channels.web.channel import WebChannel, accepts, wanted_language
 from bot.channels.web.network import network
-from bot.check import _training
+from bot.check import training_messages
 from bot.desk import Message, Result
 from bot.nlu import keywords, language, personal, safety
 from bot.nlu import text as texts
@@ -220,7 +220,7 @@ def test_idioms_are_taken_out_as_one_pattern_would() -> None:
         rf"(?:\b(?:{safety._bounded(pattern)})(?!\w))" for name, pattern in _patterns() if name == "idioms"
     )
     whole, changed = re.compile(idioms), 0
-    for *_, said in list(_training())[:: 1 if EXAMPLES else 29]:
+    for *_, said in list(training_messages())[:: 1 if EXAMPLES else 29]:
         text = safety._text(said)
         expected = whole.sub(" ", text)
         assert safety.load().idioms.taken_out(text) == expected

@@ -38,10 +38,10 @@ def test_every_topic_and_language_has_a_row(known: Any) -> None:
 
 
 def test_none_of_these_stands_in_the_training_data() -> None:
-    from bot.check import _training
+    from bot.check import training_messages
     from bot.nlu.text import tokens
 
-    trained = {" ".join(tokens(message)) for *_, message in _training()}
+    trained = {" ".join(tokens(message)) for *_, message in training_messages()}
     seen = [
         row["text"] for row in MESSAGES if len(tokens(row["text"])) > 3 and " ".join(tokens(row["text"])) in trained
     ]

@@ -43,8 +43,7 @@ from bot.privacy.store_file import NAME as DATABASE
 from tests.channels import as_twilio, bot_api
 from tests.channels.bot_api import BotApi
 from tests.channels.running import request
-from tests.conftest import ROOT, free_port
-from tests.test_store import redis_server
+from tests.conftest import ROOT, free_port, redis_server
 from tests.traces import Canary, files, needles, search
 
 pytestmark = pytest.mark.timeout(300)

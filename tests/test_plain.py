@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.check import _training
+from bot.check import training_messages
 from bot.evaluation.outcomes import outcome
 from bot.nlu.text import tokens
 from tests.conftest import DATA
@@ -22,7 +22,7 @@ LEAST = 0.94
 
 
 def test_none_of_them_stands_in_the_training_data() -> None:
-    trained = {" ".join(tokens(message)) for *_, message in _training()}
+    trained = {" ".join(tokens(message)) for *_, message in training_messages()}
     assert [row["text"] for row in ROWS if " ".join(tokens(row["text"])) in trained] == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,41 +19,16 @@ from bot.privacy.keys import MemoryKeys, subkey
 from bot.privacy.pseudonyms import Pseudonyms, UnderSecrets, tag_of
 from bot.privacy.store import MemoryStore, Store, StoreError
 from bot.privacy.store_file import FileStore
-from bot.privacy.store_redis import RedisStore
 from bot.settings import SettingError, Settings, Twilio, settings
 from tests.channels import as_twilio
 from tests.conftest import outreach
-from tests.test_store import OWN, TALK, Broken, redis_server
+from tests.test_store import OWN, TALK, Broken
 
 OLD = "first-secret-of-the-tests-0123456789"
 NEW = "second-secret-of-the-tests-0123456789"
 NEWEST = "third-secret-of-the-tests-0123456789"
 NUMBER, OTHER = "+13055550100", "+13055550101"
 QUESTION = "can the police ask for my papers"
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this file's tests."""
-    process, url = redis_server(tmp_path_factory.mktemp("redis"))
-    yield url
-    process.terminate()
-    process.wait(timeout=10)
-
-
-@pytest.fixture(params=["memory", "file", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each store, empty."""
-    made: Any
-    if request.param == "memory":
-        made = MemoryStore(OWN)
-    elif request.param == "file":
-        made = FileStore(tmp_path / "data", OWN)
-    else:
-        made = RedisStore(request.getfixturevalue("redis_url"), OWN)
-        made._redis.flushall()
-    yield made
-    made.close()
 
 
 def under(secret: str, *before: str) -> Pseudonyms:

@@ -23,8 +23,8 @@ from bot.privacy.store import MemoryStore, Store
 from bot.privacy.store_file import NAME, FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import Settings
-from tests.conftest import NOW, ROOT
-from tests.test_store import OWN, PLANS, TALK, redis_server
+from tests.conftest import NOW, ROOT, redis_server
+from tests.test_store import OWN, PLANS, TALK
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 NUMBER = "+13055550100"

